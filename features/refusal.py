@@ -1,0 +1,28 @@
+"""Refusing pack source: what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position in a text, both counted from 1; 0 means unknown."""
+
+    line: int = 0
+    column: int = 0
+
+
+class Refusal(Exception):
+    """Pack source that Sekisho will not load.
+
+    `what` says what is wrong, `fix` what to do about it. The spine adds the file.
+    """
+
+    def __init__(self, what: str, fix: str, place: Place = Place(), file: str = "") -> None:
+        self.what, self.fix, self.place, self.file = what, fix, place, file
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        at = ":".join(str(part) for part in (self.file, self.place.line, self.place.column) if part)
+        return f"{at}: {self.what}\n  fix: {self.fix}" if at else f"{self.what}\n  fix: {self.fix}"

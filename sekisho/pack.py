@@ -1,0 +1,100 @@
+"""A pack: everything that decides how events are scored, as one value with one hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from features.expr import Expr
+from features.query import Query
+from features.schema import Schema
+from models.scorer import Scorer
+from rules.records import RuleSet
+
+HOUR_US = 3_600_000_000
+
+
+@dataclass(frozen=True)
+class EventPolicy:
+    """The `[events]` table of pack.toml: clocks, horizons, and what is decided. Durations in microseconds.
+
+    decide: kinds that get a decision.   on_degraded: the least outcome of an event that could not see its windows.
+    time_set_by: "bank" or "device".     record_time: "log", "none", or the name of the ingest field's JSON path.
+    """
+
+    decide: tuple[str, ...] = ("payment",)
+    lateness_us: int = 24 * HOUR_US
+    max_clock_skew_us: int = HOUR_US // 6
+    dedup_horizon_us: int = 7 * 24 * HOUR_US
+    inherit_horizon_us: int = 90 * 24 * HOUR_US
+    inherit: tuple[str, ...] = ()
+    on_degraded: str = "review"
+    default_zone: str = "UTC"
+    time_set_by: str = "bank"
+    record_time: str = "log"
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """The `[labels]` table: how a label event becomes label_delta.
+
+    kind: the kind of label events.   names: fields that say what is labelled, the first not NULL counts.
+    class_field and reversal_field: the fields that hold the class and whether it takes a verdict back.
+    fraud: the classes that map to 1.
+    """
+
+    kind: str = "label"
+    names: tuple[str, ...] = ("payment_id",)
+    class_field: str = "label_class"
+    reversal_field: str = ""
+    fraud: tuple[str, ...] = ("fraud",)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One `[[legs]]`: a derived event placed right after its source, undecided.
+
+    when: a condition over the source's fields.   kind: of the derived event.
+    fields: derived field -> source field; event_id, event_time and record_time are the source's, all others NULL.
+    """
+
+    when: Expr
+    kind: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AlertPolicy:
+    """The `[alert]` table: which outcomes alert, and how alerts are grouped (durations in microseconds).
+
+    group_by: fields, the first not NULL is the group's key.   escalate_on: "outcome", "typology", "amount".
+    """
+
+    outcomes: tuple[str, ...] = ("review", "hold", "decline")
+    group_by: tuple[str, ...] = ()
+    quiet_us: int = HOUR_US
+    max_open_us: int = 24 * HOUR_US
+    escalate_on: tuple[str, ...] = ("outcome", "typology")
+    amount_field: str = ""
+    amount_factor: int = 10
+    storm_limit: int = 50
+    act_by_us: int = HOUR_US
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A loaded and checked pack. `hash` is sha256 over the canonical bytes of every file, and the time-zone data."""
+
+    name: str
+    description: str
+    owner: str
+    hash: str
+    schema: Schema
+    policy: EventPolicy
+    labels: LabelPolicy | None
+    legs: tuple[Leg, ...]
+    query: Query
+    rules: RuleSet
+    models: tuple[Scorer, ...]
+    alert: AlertPolicy | None
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
