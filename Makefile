@@ -1,0 +1,46 @@
+# Every target makes its own environment: a machine with Python 3.11 to 3.13 is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check quick soak mutants bench clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "Sekisho needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 demo"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## the main job, in this process, with no broker: payments in, decisions and alerts out
+	$(BIN)/python -m sekisho demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+quick: $(READY)  ## the tests to run before each commit
+	$(BIN)/python -m pytest -x --ignore=tests/laws
+
+check: $(READY)  ## what continuous integration runs: style, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the specification
+	$(BIN)/python -m pytest -m soak
+
+mutants: $(READY)  ## breaks the engine in thirty places; every break must be noticed
+	$(BIN)/python -m bench.mutants
+
+bench: $(READY)  ## measures the stages and writes the figures to docs/benchmarks.md
+	$(BIN)/python -m bench
+
+clean:  ## removes the environment and what was built
+	rm -rf $(VENV) dist out
