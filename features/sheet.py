@@ -9,7 +9,7 @@ A wide value (128 bits) takes two rows: the low half, unsigned, then the high ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -163,3 +163,38 @@ def sheet_of(layout: Layout, columns: Mapping[str, Iterable[int | float | bool |
                 sheet.cells[slot.row, i] = int(value)
     sheet.text = np.frombuffer(bytes(text), np.uint8)
     return sheet
+
+
+def take(sheet: Sheet, index: Ints) -> Sheet:
+    """The events at `index` (int64[k], repeats allowed), in that order, over the same text."""
+    return Sheet(sheet.layout, sheet.cells[:, index], sheet.valid[:, index], sheet.text)
+
+
+def concat(sheets: Sequence[Sheet]) -> Sheet:
+    """The events of several sheets of one layout, one after the other."""
+    if len(sheets) == 1:
+        return sheets[0]
+    layout = sheets[0].layout
+    texts = [slot.row for slot in layout.slots.values() if slot.type.kind is Kind.TEXT]
+    parts, shift = [], 0
+    for sheet in sheets:
+        cells = sheet.cells
+        if shift:
+            cells = cells.copy()
+            cells[texts] += shift << HANDLE_BITS
+        parts.append(cells)
+        shift += len(sheet.text)
+    return Sheet(
+        layout,
+        np.concatenate(parts, axis=1),
+        np.concatenate([sheet.valid for sheet in sheets], axis=1),
+        np.concatenate([sheet.text for sheet in sheets]),
+    )
+
+
+def widen(sheet: Sheet, layout: Layout) -> Sheet:
+    """The same events in a longer layout whose first rows are those of the sheet; the new columns are NULL."""
+    wide = new_sheet(layout, sheet.n, sheet.text)
+    wide.cells[: sheet.layout.rows] = sheet.cells
+    wide.valid[: sheet.layout.rows] = sheet.valid
+    return wide
