@@ -1,0 +1,1 @@
+"""Features: the SQL plan, the window engine and its state, the programs, and the backends that run them."""

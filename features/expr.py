@@ -63,7 +63,7 @@ class Case(Expr):
 
     @property
     def children(self) -> tuple[Expr, ...]:
-        return tuple(part for when in self.whens for part in when) + (self.default,)
+        return (*(part for when in self.whens for part in when), self.default)
 
 
 # Every operator: what it takes and what it gives. T is one common type of all arguments, casts made explicit.
@@ -102,7 +102,7 @@ OPS: dict[str, str] = {
     "greatest": "T, ... -> T; NULLs are skipped, as DuckDB does",
     "least": "T, ... -> T; NULLs are skipped, as DuckDB does",
     # casts
-    "cast": "any -> the node's type; exact -> double is correctly rounded; narrowing rounds halves away from zero; overflow",
+    "cast": "any -> node's type; exact -> double correctly rounded; narrowing rounds halves away from zero; overflow",
     "try_cast": "text or any -> the node's type; what cannot be read is NULL, unmarked",
     # text
     "like": "text -> bool; param pattern (% and _, no escape)",
@@ -113,7 +113,7 @@ OPS: dict[str, str] = {
     "at_zone": "time -> local; param IANA zone",
     "extract": "local | time(UTC) -> int; param part: year month day hour minute second dow isodow doy week",
     "epoch": "interval -> double seconds",
-    "date_diff": "T, T (local | time) -> int; param part: boundaries crossed from first to second (day hour minute second)",
+    "date_diff": "T, T (local | time) -> int; param part (day hour minute second): boundaries crossed, first to second",
     "time_sub": "T, T (local | time) -> interval; first minus second",
     "time_add": "local | time, interval -> the same; overflow",
 }

@@ -34,5 +34,3 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 def kernel(function: _F) -> _F:
     """Compile `function` for the CPU: no GIL, NumPy's error model, no fused or reordered float arithmetic."""
     return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function))
-
-

@@ -99,14 +99,17 @@ class Sheet:
 
     def ints(self, slot: Slot | str) -> Ints:
         """The column's cells, int64[n]."""
-        return self.cells[self._row(slot)]
+        row: Ints = self.cells[self._row(slot)]
+        return row
 
     def doubles(self, slot: Slot | str) -> Doubles:
         """The column's cells seen as float64[n]; writing through it is allowed."""
-        return self.cells[self._row(slot)].view(np.float64)
+        row: Doubles = self.cells[self._row(slot)].view(np.float64)
+        return row
 
     def validity(self, slot: Slot | str) -> Bytes:
-        return self.valid[self._row(slot)]
+        row: Bytes = self.valid[self._row(slot)]
+        return row
 
     def _row(self, slot: Slot | str) -> int:
         return (self.layout[slot] if isinstance(slot, str) else slot).row

@@ -1,0 +1,1 @@
+"""Models: LightGBM scorers, their cards, training and calibration."""

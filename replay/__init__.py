@@ -1,0 +1,1 @@
+"""Replay: the log as a source, and what analysts ask of it."""

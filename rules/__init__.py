@@ -1,0 +1,1 @@
+"""Rules: conditions in SQL, lists, outcomes, and the grouping of alerts."""

@@ -1,0 +1,1 @@
+"""The spine: packs, step(), the wire formats, and the `sekisho` command."""

@@ -30,9 +30,7 @@ class Batch:
 
     def take(self, index: Ints) -> Batch:
         """The events at `index`, in that order."""
-        return Batch(
-            take(self.sheet, index), self.topics, self.topic[index], self.partition[index], self.offset[index]
-        )
+        return Batch(take(self.sheet, index), self.topics, self.topic[index], self.partition[index], self.offset[index])
 
     def cut(self, start: int, stop: int) -> Batch:
         """The events [start, stop), without copying their text."""

@@ -1,0 +1,1 @@
+"""Streams: the scoring lane on Kafka, and what runs beside it."""

@@ -1,0 +1,1 @@
+"""For tests, ours and yours: a seeded bank world, list sources, and the executable specification."""
