@@ -24,6 +24,7 @@ class Field:
     type: one of FIELD_TYPES.   exponent: e of money and number, stored as int64 in units of 10^-e.
     source: the JSON path or column that it is read from (default: its own name).
     required: an event without it is a dead letter.   pii: "", "account" or "name".
+    default: of a text field, what an event without it gets ("" means NULL): `kind` in a log of payments alone.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Field:
     source: str = ""
     required: bool = False
     pii: str = ""
+    default: str = ""
 
     @property
     def sql_type(self) -> Type:

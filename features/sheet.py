@@ -170,7 +170,7 @@ def sheet_of(layout: Layout, columns: Mapping[str, Iterable[int | float | bool |
 
 def take(sheet: Sheet, index: Ints) -> Sheet:
     """The events at `index` (int64[k], repeats allowed), in that order, over the same text."""
-    return Sheet(sheet.layout, sheet.cells[:, index], sheet.valid[:, index], sheet.text)
+    return Sheet(sheet.layout, np.take(sheet.cells, index, axis=1), np.take(sheet.valid, index, axis=1), sheet.text)
 
 
 def concat(sheets: Sequence[Sheet]) -> Sheet:

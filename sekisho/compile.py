@@ -1,0 +1,88 @@
+"""A pack made ready to run: one layout, and the programs, windows, scorers and rules that share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from features.expr import Column, Expr
+from features.lists import ListTables
+from features.program import Program, compile_program
+from features.refusal import Refusal
+from features.sheet import Layout, Slot
+from features.types import BOOL
+from features.window_plan import WindowPlan, plan_windows
+from models.scorer import CompiledScorer, compile_scorer
+from rules.evaluate import CompiledRules, compile_rules
+from sekisho.intake import IntakePlan, plan_intake
+from sekisho.pack import Leg, Pack
+
+
+@dataclass(frozen=True)
+class StageEngine:
+    """One SELECT: `before` computes keys, arguments and filters; the windows; `after` the outputs."""
+
+    before: Program
+    windows: WindowPlan
+    after: Program
+
+
+@dataclass(frozen=True)
+class LegEngine:
+    """A leg, and the slot that says where its condition is true."""
+
+    leg: Leg
+    when: Slot
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A compiled pack. `inputs` is the layout that decoders fill; it is the beginning of `layout`."""
+
+    pack: Pack
+    inputs: Layout
+    layout: Layout
+    lists: ListTables
+    intake: IntakePlan
+    legs: tuple[LegEngine, ...]
+    leg_program: Program
+    stages: tuple[StageEngine, ...]
+    scorers: tuple[CompiledScorer, ...]
+    rules: CompiledRules
+
+
+def compile_pack(pack: Pack) -> Engine:
+    """Lay out and compile a pack. Raises Refusal where models or windows do not fit the features."""
+    layout = Layout()
+    for name, type in pack.schema.columns().items():
+        layout.add(name, type)
+    rows = layout.rows
+    lists = ListTables(pack.rules.lists)
+    intake = plan_intake(pack, layout)
+    legs = tuple(LegEngine(leg, layout.temporary(BOOL)) for leg in pack.legs)
+    leg_program = compile_program([(leg.leg.when, leg.when) for leg in legs], layout, lists.index)
+    stages = tuple(_compile_stage(pack, k, layout, lists) for k in range(len(pack.query.stages)))
+    scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
+    rules = compile_rules(pack.rules, layout, lists.index)
+    inputs = Layout({name: layout[name] for name in pack.schema.columns()}, rows, layout.literals, layout._handles)
+    return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules)
+
+
+def _compile_stage(pack: Pack, k: int, layout: Layout, lists: ListTables) -> StageEngine:
+    stage = pack.query.stages[k]
+    windows = plan_windows(stage.windows, layout, pack.policy.lateness_us)
+    before = compile_program(windows.inputs, layout, lists.index)
+    outputs = [(expr, _place(name, expr, layout)) for name, expr in stage.outputs if not _passes(name, expr)]
+    return StageEngine(before, windows, compile_program(outputs, layout, lists.index))
+
+
+def _passes(name: str, expr: Expr) -> bool:
+    """True for a column that a SELECT only hands on."""
+    return isinstance(expr, Column) and expr.name == name
+
+
+def _place(name: str, expr: Expr, layout: Layout) -> Slot:
+    if name in layout:
+        raise Refusal(
+            f"the output {name!r} has the name of another column", "give it a name of its own", expr.place, "features.sql"
+        )
+    return layout.add(name, expr.type)

@@ -1,0 +1,109 @@
+"""step(): one batch of events through a pack. No clock, no randomness, no I/O.
+
+    intake -> legs -> (keys and arguments -> windows -> outputs) a stage -> scores -> rules -> decisions, alerts
+
+Equal inputs give equal outputs, however the log is cut into batches (laws L6, L12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.sheet import DEGRADED, ENTERS, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
+from features.windows import advance
+from models.scorer import score
+from rules.alerts import Notification, group_alerts
+from rules.evaluate import RuleResults, evaluate
+from sekisho.alerts import alerts_of
+from sekisho.batch import Batch
+from sekisho.compile import Engine
+from sekisho.intake import Admission, admit
+from sekisho.state import State
+from sekisho.wire.ids import record_ids
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A batch after step(): the sheet with every feature and score, and what was decided.
+
+    rows: int64[k], the events of the sheet that get a record (decisions and duplicates), in arrival order.
+    batch: the events with their places in the log; derived legs stand behind their source.
+    ids: int64[n, 2], record ids.   results: the rules' answers, for every event of the sheet.
+    """
+
+    sheet: Sheet
+    batch: Batch
+    admission: Admission
+    derived: Bytes
+    ids: Ints
+    results: RuleResults
+    rows: Ints
+    notifications: tuple[Notification, ...]
+
+
+def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[State, Decided]:
+    """Decide a batch. The state is consumed: use the one that is returned."""
+    sheet = widen(batch.sheet, engine.layout)
+    admission = admit(engine.intake, state.intake, sheet, batch)
+    derived = np.zeros(sheet.n, np.uint8)
+    if engine.legs:
+        sheet, batch, admission, derived = _with_legs(engine, sheet, batch, admission)
+    decided = (engine.intake.decided[admission.kind] == 1) & (derived == 0)
+    wanted = (decided & (admission.fate != SKIPPED)).astype(np.uint8)
+
+    event_time = engine.layout["event_time"]
+    for k, stage in enumerate(engine.stages):
+        last = k == len(engine.stages) - 1
+        stage.before.run(sheet, engine.lists)
+        advance(
+            stage.windows, state.windows[k], sheet, admission.fate, admission.watermark, event_time, threads,
+            wanted if last else None,
+        )  # fmt: skip
+        stage.after.run(sheet, engine.lists)
+    for scorer in engine.scorers:
+        score(scorer, sheet, wanted)
+    results = evaluate(engine.rules, sheet, engine.lists, (admission.fate == DEGRADED).astype(np.uint8))
+
+    ids = record_ids(batch)
+    rows = np.flatnonzero(decided)
+    alerts = alerts_of(engine, sheet, batch, ids, results, wanted) if engine.pack.alert else ()
+    notifications = group_alerts(engine.pack.alert, state.alerts, alerts) if alerts else ()
+    return state, Decided(sheet, batch, admission, derived, ids, results, rows, tuple(notifications))
+
+
+def _with_legs(
+    engine: Engine, sheet: Sheet, batch: Batch, admission: Admission
+) -> tuple[Sheet, Batch, Admission, Bytes]:
+    """Put each derived event right after its source. It shares the source's clocks and its place in the log."""
+    engine.leg_program.run(sheet, engine.lists)
+    n, entered = sheet.n, admission.fate == ENTERS
+    hits = [
+        np.flatnonzero(entered & (sheet.validity(leg.when) == VALID) & (sheet.ints(leg.when) == 1)) for leg in engine.legs
+    ]
+    if not any(len(hit) for hit in hits):
+        return sheet, batch, admission, np.zeros(n, np.uint8)
+    source = np.concatenate([np.arange(n), *hits])
+    which = np.concatenate([np.full(n, -1), *(np.full(len(hit), k) for k, hit in enumerate(hits))])
+    order = np.lexsort((which, source))
+    source, which = source[order], which[order]
+    original = sheet
+    sheet = take(sheet, source)
+    kinds = engine.pack.schema.kinds
+    kind = admission.kind[source]
+    for k, leg in enumerate(engine.legs):
+        at = np.flatnonzero(which == k)
+        kind[at] = kinds.index(leg.leg.kind)
+        keep = {"event_id", "event_time", "record_time", "arrival_lag"}
+        for name in engine.inputs.slots:
+            if name not in keep:
+                sheet.validity(name)[at] = 0
+        sheet.ints("kind")[at], sheet.validity("kind")[at] = engine.layout.literal(leg.leg.kind), VALID
+        for target, origin in leg.leg.fields.items():
+            sheet.ints(target)[at] = original.ints(origin)[source[at]]
+            sheet.validity(target)[at] = original.validity(origin)[source[at]]
+    moved = Admission(
+        admission.fate[source], admission.flags[source], kind, admission.watermark[source], admission.first[source]
+    )
+    return sheet, batch.take(source), moved, (which >= 0).astype(np.uint8)
