@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from features.kernel import kernel
 from features.types import Kind, Type
 
 # What stands in `valid`, one byte a cell.
@@ -174,25 +175,35 @@ def take(sheet: Sheet, index: Ints) -> Sheet:
 
 
 def concat(sheets: Sequence[Sheet]) -> Sheet:
-    """The events of several sheets of one layout, one after the other."""
-    if len(sheets) == 1:
-        return sheets[0]
+    """The events of several sheets of one layout, one after the other, over a text of just what they need."""
     layout = sheets[0].layout
-    texts = [slot.row for slot in layout.slots.values() if slot.type.kind is Kind.TEXT]
-    parts, shift = [], 0
+    cells = np.concatenate([sheet.cells for sheet in sheets], axis=1)
+    valid = np.concatenate([sheet.valid for sheet in sheets], axis=1)
+    rows = np.array([slot.row for slot in layout.slots.values() if slot.type.kind is Kind.TEXT], np.int64)
+    lengths = np.where(valid[rows] == VALID, cells[rows] & ((1 << HANDLE_BITS) - 1), 0)
+    text = np.empty(len(layout.literals) + int(lengths.sum()), np.uint8)
+    text[: len(layout.literals)] = np.frombuffer(bytes(layout.literals), np.uint8)
+    used, start = len(layout.literals), 0
     for sheet in sheets:
-        cells = sheet.cells
-        if shift:
-            cells = cells.copy()
-            cells[texts] += shift << HANDLE_BITS
-        parts.append(cells)
-        shift += len(sheet.text)
-    return Sheet(
-        layout,
-        np.concatenate(parts, axis=1),
-        np.concatenate([sheet.valid for sheet in sheets], axis=1),
-        np.concatenate([sheet.text for sheet in sheets]),
-    )
+        used = _move_text(cells, valid, rows, start, start + sheet.n, np.ascontiguousarray(sheet.text), text, used)
+        start += sheet.n
+    return Sheet(layout, cells, valid, text)
+
+
+@kernel
+def _move_text(
+    cells: Ints, valid: Bytes, rows: Ints, start: int, stop: int, source: Bytes, target: Bytes, used: int
+) -> int:
+    """Copy the texts of the events [start, stop) to `target` and turn their handles; the bytes used so far."""
+    for i in range(start, stop):
+        for row in rows:
+            if valid[row, i] == VALID:
+                at, length = cells[row, i] >> HANDLE_BITS, cells[row, i] & ((1 << HANDLE_BITS) - 1)
+                for k in range(length):
+                    target[used + k] = source[at + k]
+                cells[row, i] = (used << HANDLE_BITS) | length
+                used += length
+    return used
 
 
 def widen(sheet: Sheet, layout: Layout) -> Sheet:

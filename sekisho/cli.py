@@ -1,0 +1,49 @@
+"""The `sekisho` command. Each subcommand is an entry point, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import entry_points
+
+import click
+from rich.console import Console
+
+from features.refusal import Refusal
+from sekisho.errors import SekishoError
+
+GROUP = "sekisho.commands"
+
+
+class Commands(click.Group):
+    """A group whose commands live in the rooms that they drive."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every installed command."""
+        return sorted(entry.name for entry in entry_points(group=GROUP))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command, or None."""
+        for entry in entry_points(group=GROUP, name=cmd_name):
+            command: click.Command = entry.load()
+            return command
+        return None
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sekisho")
+def sekisho() -> None:
+    """Score payments for fraud and risk as they pass; replay the log to prove it."""
+
+
+def main() -> None:
+    """Run the command; 1 for what a user can mend, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        sekisho(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (Refusal, SekishoError) as error:
+        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
