@@ -21,10 +21,11 @@ MISSING_NONE, MISSING_ZERO, MISSING_NAN = 0, 1, 2
 
 MAX_LEAVES = 32_768  # nodes and leaves of one tree are numbered in 16 bits
 MAX_FEATURES = 100_000  # LightGBM itself predicts otherwise above this
+MAX_LEAF_VALUE = 1e300  # sums of leaves stay finite
 
 _RETRAIN = "train it again with LightGBM 4 and save it with Booster.save_model"
 _INT = re.compile(r"-?[0-9]{1,18}")
-_FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+_FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|-?inf")
 _TREE_KEYS = {
     "num_leaves", "num_cat", "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child",
     "leaf_value", "leaf_weight", "leaf_count", "internal_value", "internal_weight", "internal_count",
@@ -182,7 +183,7 @@ def _sigmoid(lines: _Lines, head: Mapping[str, tuple[int, str]]) -> float:
         fix = "train it with objective=binary"
         raise lines.refuse(f"the objective `{objective}` is not supported, only `binary` is", fix, at)
     (sigmoid,) = _floats(lines, at, match[1], 1)
-    if sigmoid <= 0:
+    if not 0 < sigmoid < math.inf:
         raise lines.refuse(f"sigmoid:{sigmoid:g} is not above 0", at=at)
     return sigmoid
 
@@ -216,6 +217,8 @@ def _leaves_and_nodes(lines: _Lines, tree: Mapping[str, tuple[int, str]], leaves
         count = leaves if key == "leaf_value" else leaves - 1
         read = _floats if key in ("threshold", "leaf_value") else _ints
         arrays.columns[key].extend(read(lines, at, text, count))
+        if key == "leaf_value" and max(map(abs, arrays.columns[key][-count:])) > MAX_LEAF_VALUE:
+            raise lines.refuse(f"a leaf value is beyond {MAX_LEAF_VALUE:g}", at=at)
 
 
 def _check_nodes(lines: _Lines, tree: Mapping[str, tuple[int, str]], leaves: int, sets: int, arrays: _Arrays) -> None:
@@ -275,10 +278,7 @@ def _ints(lines: _Lines, at: int, text: str, count: int | None = None) -> list[i
 
 
 def _floats(lines: _Lines, at: int, text: str, count: int) -> list[float]:
-    values = [float(token) for token in _tokens(lines, at, text, count, _FLOAT)]
-    if not all(math.isfinite(value) for value in values):
-        raise lines.refuse("a number is beyond the range of a double", at=at)
-    return values
+    return [float(token) for token in _tokens(lines, at, text, count, _FLOAT)]
 
 
 def _tokens(lines: _Lines, at: int, text: str, count: int | None, form: re.Pattern[str]) -> list[str]:
