@@ -24,6 +24,7 @@ class Field:
     type: one of FIELD_TYPES.   exponent: e of money and number, stored as int64 in units of 10^-e.
     source: the JSON path or column that it is read from (default: its own name).
     required: an event without it is a dead letter.   pii: "", "account" or "name".
+    encoding: of a time "" (RFC 3339 text), "epoch_s", "epoch_ms" or "epoch_us"; of money "" (major units) or "minor".
     default: of a text field, what an event without it gets ("" means NULL): `kind` in a log of payments alone.
     """
 
@@ -33,6 +34,7 @@ class Field:
     source: str = ""
     required: bool = False
     pii: str = ""
+    encoding: str = ""
     default: str = ""
 
     @property
