@@ -1,0 +1,122 @@
+"""step(), one event at a time: intake, legs, features, scores, rules, decision (laws L1, L6, L8, L12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from features.query import Stage
+from features.types import Type
+from sekisho.pack import Pack
+from sekisho.testing.reference.expressions import ERROR, Row, evaluate
+from sekisho.testing.reference.intake import Admission, Event, IntakeState, Place, admit, derive, place
+from sekisho.testing.reference.rules import judge
+from sekisho.testing.reference.scores import score
+from sekisho.testing.reference.windows import Windows
+
+Decision = dict[str, Any]
+
+
+@dataclass
+class State:
+    """Everything that the past has left. It is a fold of the log (L12): nothing else can be in it."""
+
+    intake: IntakeState = field(default_factory=IntakeState)
+    windows: Windows = field(default_factory=Windows)
+
+
+def reference_step(pack: Pack, state: State, events: Sequence[Event]) -> list[Decision]:
+    """The records of the events: a decision for each of a decided kind, or a duplicate record.
+
+    An event is its fields by name (see `Value` for units), "record_time" if known, and its place in the log: "topic",
+    "partition" and "offset". Events are folded one by one, so how a log is cut cannot matter (L6).
+    """
+    records = []
+    for event in events:
+        admission, row = evaluate_event(pack, state, event)
+        if row["kind"] in pack.policy.decide:
+            records.append(_record(pack, event, admission, row))
+    return records
+
+
+def evaluate_event(pack: Pack, state: State, event: Event) -> tuple[Admission, Row]:
+    """Fold one event into the state. Its row with every window call, output and score, as of its arrival."""
+    admission = admit(pack, state.intake, event)
+    if admission.duplicate_of:
+        return admission, admission.row
+    row = features(pack, state, admission.row, enters=not admission.degraded)
+    if not admission.degraded:
+        for leg in derive(pack, admission.row, pack.rules.lists):
+            features(pack, state, leg, enters=True)
+    return admission, row
+
+
+def features(pack: Pack, state: State, row: Row, *, enters: bool) -> Row:
+    """The row with the values of all stages; a later stage sees the earlier ones' as they were here and now (L2).
+
+    A row that does not enter sees no window: each of its calls is NULL, and expressions over fields still hold (L4).
+    """
+    for stage in pack.query.stages:
+        row = _stage(pack, state, stage, row, enters)
+    return row
+
+
+def _stage(pack: Pack, state: State, stage: Stage, row: Row, enters: bool) -> Row:
+    lists = pack.rules.lists
+    seen = {call.name: state.windows.enter(call, row, lists) if enters else None for call in stage.windows}
+    inner = {**row, **seen}
+    return {**inner, **{name: evaluate(expr, inner, lists) for name, expr in stage.outputs}}
+
+
+def record_id(where: Place) -> str:
+    """A record's id follows from its event's place in the log, so that it is the same in every run (L8)."""
+    topic, partition, offset = where
+    return sha256(f"{topic}/{partition}/{offset}".encode()).hexdigest()[:32]
+
+
+def _record(pack: Pack, event: Event, admission: Admission, row: Row) -> Decision:
+    """The decision, or the record that names the first decision of the same event, in the order of the wire (L8)."""
+    topic, partition, offset = place(event)
+    head = {
+        "v": 1,
+        "id": record_id(place(event)),
+        "event_id": row["event_id"],
+        "payment_id": row.get("payment_id"),
+        "event_time": row["event_time"],
+        "source": {"topic": topic, "partition": partition, "offset": offset},
+    }
+    if admission.duplicate_of:
+        return head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash}
+    return head | _decide(pack, admission, row)
+
+
+def _decide(pack: Pack, admission: Admission, row: Row) -> Decision:
+    scores = [score(scorer, row, _scales(pack)) for scorer in pack.models]
+    row = {**row, **{f"{s.name}_{part}": getattr(s, part) for s in scores for part in ("score", "raw", "probability")}}
+    answers = judge(pack.rules, row, pack.rules.lists, admission.degraded, pack.policy.on_degraded)
+    overflow = any(row[name] is ERROR for name, _ in pack.query.features)
+    return {
+        "outcome": answers.outcome,
+        "score": max((s.score for s in scores), default=None),
+        "models": [{"name": s.name, "score": s.score, "raw": s.raw, "probability": s.probability} for s in scores],
+        "rules": [
+            {"id": rule.id, "outcome": rule.outcome, "reason": {"en": rule.reasons.en, "ja": rule.reasons.ja}}
+            for rule in answers.hits
+        ],
+        "lifted": list(answers.lifted),
+        "unknown": list(answers.unknown),
+        "errors": list(answers.errors),
+        "shadow": list(answers.shadow),
+        "flags": [*admission.flags, *(["overflow"] if overflow else [])],
+        "pack": pack.hash,
+    }
+
+
+def _scales(pack: Pack) -> dict[str, int]:
+    """In which units of 10^-e each exact column is."""
+    columns: dict[str, Type] = pack.schema.columns()
+    for stage in pack.query.stages:
+        columns |= {name: expr.type for name, expr in stage.outputs}
+    return {name: type.scale for name, type in columns.items()}
