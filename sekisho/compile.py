@@ -83,6 +83,9 @@ def _passes(name: str, expr: Expr) -> bool:
 def _place(name: str, expr: Expr, layout: Layout) -> Slot:
     if name in layout:
         raise Refusal(
-            f"the output {name!r} has the name of another column", "give it a name of its own", expr.place, "features.sql"
+            f"the output {name!r} has the name of another column",
+            "give it a name of its own",
+            expr.place,
+            "features.sql",
         )
     return layout.add(name, expr.type)

@@ -2,8 +2,8 @@
 
 For each event, with W the greatest event_time among the accepted events before it:
   1. It is *future* when event_time > record_time + max_clock_skew, *too late* when event_time < W - lateness.
-  2. If its event_id was seen within dedup_horizon of W with the same content, it is a *duplicate* (also when it is
-     too late by now); with other content it is flagged *id_conflict*. The first record of an id is the one remembered.
+  2. If its event_id was seen within dedup_horizon of W with the same content, it is a *duplicate*, whatever its clocks
+     say; with other content it is flagged *id_conflict*. The first record of an id is the one remembered, degraded or not.
   3. A duplicate, a future and a too late event enter no window and never move W. All others enter.
   4. A follow-up that enters takes the `inherit` fields that it lacks from the payment that it names.
   5. A label that enters gets its label_delta.
@@ -174,7 +174,7 @@ def _same_text(text: Bytes, a: int, b: int) -> bool:
     if length != b & _LENGTH:
         return False
     start, other = a >> HANDLE_BITS, b >> HANDLE_BITS
-    for k in range(length):
+    for k in range(length):  # noqa: SIM110 - Numba compiles no generators
         if text[start + k] != text[other + k]:
             return False
     return True
@@ -222,7 +222,7 @@ def _admit(
         if at >= 0:
             record = at + HEADER
             if seen[record] == content[i, 0] and seen[record + 1] == content[i, 1]:
-                outcome, after = SKIPPED, w
+                outcome, flag, after = SKIPPED, 0, w
                 first[i, 0], first[i, 1], first[i, 2] = seen[record + 2], seen[record + 3], seen[record + 4]
             else:
                 flag |= CONFLICT
@@ -230,9 +230,7 @@ def _admit(
         payment = -1
         if outcome == ENTERS and payment_row >= 0 and valid[payment_row, i] == VALID and not decided[kind]:
             handle = cells[payment_row, i]
-            payment = find(
-                payments, payment_table, 2 * len(inherit), text, handle >> HANDLE_BITS, handle & _LENGTH
-            )
+            payment = find(payments, payment_table, 2 * len(inherit), text, handle >> HANDLE_BITS, handle & _LENGTH)
             if payment < 0:
                 for k in range(len(inherit)):
                     if valid[inherit[k], i] != VALID:

@@ -47,7 +47,9 @@ class State:
 def new_state(engine: Engine) -> State:
     """The state before the first event."""
     return State(
-        new_intake_state(engine.intake), tuple(WindowState.empty(stage.windows) for stage in engine.stages), AlertState()
+        new_intake_state(engine.intake),
+        tuple(WindowState.empty(stage.windows) for stage in engine.stages),
+        AlertState(),
     )
 
 

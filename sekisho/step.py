@@ -80,7 +80,8 @@ def _with_legs(
     engine.leg_program.run(sheet, engine.lists)
     n, entered = sheet.n, admission.fate == ENTERS
     hits = [
-        np.flatnonzero(entered & (sheet.validity(leg.when) == VALID) & (sheet.ints(leg.when) == 1)) for leg in engine.legs
+        np.flatnonzero(entered & (sheet.validity(leg.when) == VALID) & (sheet.ints(leg.when) == 1))
+        for leg in engine.legs
     ]
     if not any(len(hit) for hit in hits):
         return sheet, batch, admission, np.zeros(n, np.uint8)

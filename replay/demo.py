@@ -1,0 +1,63 @@
+"""The demo: a seeded bank's payments through the demo pack, twice, with one result."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from replay.report import drive, show_summary
+from replay.run import Recorder, Step
+from replay.sources import Input
+from rules.alerts import Notification
+from sekisho.compile import Engine, compile_pack
+from sekisho.errors import SekishoError
+from sekisho.load import load_pack
+from sekisho.packs import shipped_pack
+from sekisho.state import new_state
+from sekisho.testing.world import World
+
+_SHOWN = 3
+_BATCHES = (4096, 1000)
+
+
+class _Witness(Recorder):
+    """A recorder that keeps the alerts that open a group."""
+
+    alerts: tuple[Notification, ...] = ()
+
+    def record(self, part: Step) -> None:
+        super().record(part)
+        if part.decided:
+            self.alerts += part.decided.notifications
+
+
+def run_demo(payments: int, seed: int) -> None:
+    """Make the log, decide it, show what came of it, and decide it again in other batches."""
+    console = Console(highlight=False)
+    engine = compile_pack(load_pack(shipped_pack("card_payments")))
+    with tempfile.TemporaryDirectory(prefix="sekisho-demo-") as folder:
+        log = Path(folder) / "events.jsonl"
+        console.print(f"Making a seeded bank's log with {payments:,} payments, their outcomes and labels ...")
+        World(seed=seed).write_jsonl(log, payments)
+        console.print(
+            f"{log.stat().st_size / 1e6:,.0f} MB of JSON lines. Deciding it in batches of {_BATCHES[0]:,} ..."
+        )
+        first = _decide(engine, log, _BATCHES[0], console)
+        _show_alerts(first.alerts, console)
+        console.print(f"\nDeciding the same log again in batches of {_BATCHES[1]:,} ...")
+        second = _decide(engine, log, _BATCHES[1], console, quiet=True)
+    if first.totals.digest != second.totals.digest:
+        raise SekishoError("the two runs differ", "this is a defect of Sekisho; please report the pack and the seed")
+    console.print(
+        f"Same {second.totals.decisions:,} decisions, byte for byte: sha256 {second.totals.digest[:32]}", style="green"
+    )
+
+
+def _decide(engine: Engine, log: Path, batch: int, console: Console, quiet: bool = False) -> _Witness:
+    with _Witness(engine) as recorder:
+        seconds = drive(engine, new_state(engine), [Input(log)], recorder, console, batch, threads=1)
+    if not quiet:
+        show_summary(engine, recorder.totals, seconds, console)
+    return recorder

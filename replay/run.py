@@ -1,0 +1,166 @@
+"""The replay: the one step() driven from files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import TypeVar
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from features.sheet import SKIPPED, VALID
+from replay.merge import Chunk
+from rules.records import OUTCOMES
+from sekisho.compile import Engine
+from sekisho.decision import encode_decisions
+from sekisho.intake import FLAG_NAMES
+from sekisho.state import State
+from sekisho.step import Decided, step
+from sekisho.wire.arrow import to_arrow
+from sekisho.wire.dead_letters import DeadLetter
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Totals:
+    """What a run saw and did. `digest` is a sha256 over every decision record, in order."""
+
+    events: int = 0
+    decisions: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    alerts: int = 0
+    first_us: int | None = None
+    last_us: int | None = None
+    outcomes: Counter[str] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    digest: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch of a run: what was decided (None where a chunk held nothing but dead letters), and how far it is."""
+
+    decided: Decided | None
+    dead: tuple[DeadLetter, ...]
+    read: float
+
+
+def run(engine: Engine, state: State, log: Iterator[Chunk], batch: int = 4096, threads: int = 1) -> Iterator[Step]:
+    """Drive step() over a log, `batch` events at a time; the next chunk is decoded meanwhile."""
+    for chunk in ahead(log):
+        dead = chunk.dead
+        for start in range(0, chunk.batch.n, batch):
+            state, decided = step(engine, state, chunk.batch.cut(start, min(start + batch, chunk.batch.n)), threads)
+            yield Step(decided, dead, chunk.read)
+            dead = ()
+        if dead:
+            yield Step(None, dead, chunk.read)
+
+
+def ahead(items: Iterator[_T], depth: int = 2) -> Iterator[_T]:
+    """The same items, computed by a thread of their own, at most `depth` ahead."""
+    queue: Queue[tuple[bool, _T | BaseException | None]] = Queue(depth)
+
+    def work() -> None:
+        try:
+            for item in items:
+                queue.put((True, item))
+            queue.put((False, None))
+        except BaseException as error:  # handed on to whoever reads
+            queue.put((False, error))
+
+    Thread(target=work, daemon=True).start()
+    while True:
+        more, item = queue.get()
+        if more:
+            yield item  # type: ignore[misc]
+        elif isinstance(item, BaseException):
+            raise item
+        else:
+            return
+
+
+class Recorder:
+    """Writes what a run decides, and counts it. Decisions outside [from_us, to_us) of event time are folded in only."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        out: Path | None = None,
+        features: Path | None = None,
+        dead_letters: Path | None = None,
+        from_us: int | None = None,
+        to_us: int | None = None,
+    ) -> None:
+        self.engine, self.totals, self.hash = engine, Totals(), sha256()
+        self.from_us = -(2**63) if from_us is None else from_us
+        self.to_us = 2**63 - 1 if to_us is None else to_us
+        self.stack = ExitStack()
+        self.out = self.stack.enter_context(out.open("wb")) if out else None
+        self.dead = self.stack.enter_context(dead_letters.open("wb")) if dead_letters else None
+        self.features, self.writer = features, None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.totals.digest = self.hash.hexdigest()
+        self.stack.close()
+
+    def record(self, part: Step) -> None:
+        """Write and count one step."""
+        totals = self.totals
+        totals.dead += len(part.dead)
+        if self.dead:
+            for letter in part.dead:
+                self.dead.write(letter.to_json() + b"\n")
+        if part.decided is None:
+            return
+        decided = part.decided
+        totals.events += decided.sheet.n - int(decided.derived.sum())
+        times = decided.sheet.ints("event_time")
+        rows = decided.rows[(times[decided.rows] >= self.from_us) & (times[decided.rows] < self.to_us)]
+        if not len(rows):
+            return
+        blob, _ = encode_decisions(self.engine, decided, rows)
+        self.hash.update(blob)
+        if self.out:
+            self.out.write(blob)
+        self._count(decided, rows)
+        if self.features:
+            self._write_features(decided, rows)
+
+    def _count(self, decided: Decided, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+        totals, times = self.totals, decided.sheet.ints("event_time")[rows]
+        totals.first_us = int(min(times.min(), totals.first_us if totals.first_us is not None else times.min()))
+        totals.last_us = int(max(times.max(), totals.last_us if totals.last_us is not None else times.max()))
+        fresh = rows[decided.admission.fate[rows] != SKIPPED]
+        totals.decisions += len(fresh)
+        totals.duplicates += len(rows) - len(fresh)
+        totals.alerts += len(decided.notifications)
+        codes = np.bincount(decided.results.outcome[fresh], minlength=len(OUTCOMES))
+        totals.outcomes.update({name: int(count) for name, count in zip(OUTCOMES, codes, strict=True)})
+        for bit, name in FLAG_NAMES.items():
+            totals.flags[name] += int(((decided.admission.flags[fresh] & bit) > 0).sum())
+        totals.rules.update(decided.results.hits(fresh))
+
+    def _write_features(self, decided: Decided, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+        layout, fresh = self.engine.layout, rows[decided.admission.fate[rows] != SKIPPED]
+        names = ["event_id", *(name for name, _ in self.engine.pack.query.features)]
+        table = to_arrow(decided.sheet, [(name, layout[name]) for name in names], fresh)
+        if self.writer is None:
+            assert self.features is not None
+            self.writer = self.stack.enter_context(pq.ParquetWriter(self.features, table.schema, compression="zstd"))
+        self.writer.write_table(table)

@@ -1,0 +1,41 @@
+"""`sekisho pack`: check a pack, and write its SQL for others to run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+_PACK = click.argument("pack", type=click.Path(path_type=Path))
+
+
+@click.group()
+def pack() -> None:
+    """Look at a pack: a folder of features, rules, lists and models."""
+
+
+@pack.command()
+@_PACK
+def check(pack: Path) -> None:
+    """Validate all of PACK and print what it holds."""
+    from rich.console import Console
+
+    from sekisho.load import check_pack
+    from sekisho.summary import render_summary
+
+    render_summary(check_pack(pack), Console())
+
+
+@pack.command()
+@_PACK
+@click.option("--as-of", "as_of", is_flag=True, help="The self-join on arrival order that judges late events.")
+@click.option("--dialect", help="Another warehouse's SQL: snowflake, bigquery, postgres, spark, ...")
+def sql(pack: Path, as_of: bool, dialect: str | None) -> None:
+    """Write PACK's features.sql for DuckDB or another warehouse to run."""
+    from features.sql import as_of_sql, transpile_sql
+    from sekisho.load import load_pack
+
+    loaded = load_pack(pack)
+    text = as_of_sql(loaded.query.sql, loaded.schema) if as_of else loaded.query.sql
+    sys.stdout.write((transpile_sql(text, dialect) if dialect else text).rstrip() + "\n")
