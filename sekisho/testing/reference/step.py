@@ -35,22 +35,21 @@ def reference_step(pack: Pack, state: State, events: Sequence[Event]) -> list[De
     """
     records = []
     for event in events:
-        admission, row = evaluate_event(pack, state, event)
-        if row["kind"] in pack.policy.decide:
-            records.append(_record(pack, event, admission, row))
+        admission, rows = evaluate_event(pack, state, event)
+        if rows[0]["kind"] in pack.policy.decide:
+            records.append(_record(pack, event, admission, rows[0]))
     return records
 
 
-def evaluate_event(pack: Pack, state: State, event: Event) -> tuple[Admission, Row]:
-    """Fold one event into the state. Its row with every window call, output and score, as of its arrival."""
+def evaluate_event(pack: Pack, state: State, event: Event) -> tuple[Admission, list[Row]]:
+    """Fold one event into the state. Its row, with every window call and output as of its arrival, then its legs'."""
     admission = admit(pack, state.intake, event)
     if admission.duplicate_of:
-        return admission, admission.row
-    row = features(pack, state, admission.row, enters=not admission.degraded)
-    if not admission.degraded:
-        for leg in derive(pack, admission.row, pack.rules.lists):
-            features(pack, state, leg, enters=True)
-    return admission, row
+        return admission, [admission.row]
+    if admission.degraded:
+        return admission, [features(pack, state, admission.row, enters=False)]
+    rows = [admission.row, *derive(pack, admission.row, pack.rules.lists)]
+    return admission, [features(pack, state, row, enters=True) for row in rows]
 
 
 def features(pack: Pack, state: State, row: Row, *, enters: bool) -> Row:

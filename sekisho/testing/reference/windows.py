@@ -92,7 +92,7 @@ def aggregate(call: WindowCall, framed: Sequence[Seen]) -> Value:
         case "max":
             return max(values)  # type: ignore[type-var]
         case "sum":
-            return sum(int(value) for value in values)  # type: ignore[misc]
+            return sum(int(value) for value in values)  # type: ignore[misc, arg-type]
     assert call.argument is not None
     assert call.argument.type.kind in (Kind.INT, Kind.DECIMAL)
     return _moment(call.function, [int(value) for value in values], call.argument.type.scale)  # type: ignore[arg-type]
