@@ -1,0 +1,102 @@
+"""Lists of values that are active for spans of event time, as one hash table that kernels read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from features.hashing import hash_bytes
+from features.kernel import kernel
+from features.sheet import Bytes, Ints
+from features.strings import span
+
+
+class Entry(Protocol):
+    """One value of a list, active for event times in [starts_us, expires_us)."""
+
+    @property
+    def value(self) -> str: ...
+    @property
+    def starts_us(self) -> int: ...
+    @property
+    def expires_us(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class ListTables:
+    """All lists of a pack.
+
+    index: a list's number by name.   text: the values' UTF-8 bytes.
+    slots: int64[a power of two], open addressing, -1 or a row of `keys`.
+    keys: int64[values, 5]: list, begin and end in `text`, first and last row (exclusive) of `spans`.
+    spans: int64[entries, 2]: starts_us, expires_us.
+    """
+
+    index: Mapping[str, int]
+    slots: Ints
+    keys: Ints
+    spans: Ints
+    text: Bytes
+
+
+def build_lists(lists: Mapping[str, Sequence[Entry]]) -> ListTables:
+    """The tables of named lists; a value may have several entries."""
+    text = bytearray()
+    keys: list[tuple[int, ...]] = []
+    spans: list[tuple[int, int]] = []
+    for number, entries in enumerate(lists.values()):
+        active: dict[bytes, list[tuple[int, int]]] = {}
+        for entry in entries:
+            active.setdefault(entry.value.encode(), []).append((entry.starts_us, entry.expires_us))
+        for value, periods in active.items():
+            keys.append((number, len(text), len(text) + len(value), len(spans), len(spans) + len(periods)))
+            text += value
+            spans += periods
+    arrays = (np.array(keys, np.int64).reshape(-1, 5), np.array(spans, np.int64).reshape(-1, 2))
+    raw = np.frombuffer(bytes(text), np.uint8)
+    slots = np.full(1 << (2 * len(keys) + 1).bit_length(), -1, np.int64)
+    _fill(slots, arrays[0], raw)
+    return ListTables({name: k for k, name in enumerate(lists)}, slots, *arrays, raw)
+
+
+@kernel
+def _fill(slots: Ints, keys: Ints, text: Bytes) -> None:
+    mask = slots.size - 1
+    for k in range(keys.shape[0]):
+        start = keys[k, 1]
+        at = np.int64(hash_bytes(text, start, keys[k, 2] - start, keys[k, 0])) & mask
+        while slots[at] >= 0:
+            at = (at + 1) & mask
+        slots[at] = k
+
+
+@kernel
+def _same_bytes(a: Bytes, start: int, end: int, b: Bytes, b_start: int, b_end: int) -> bool:
+    if end - start != b_end - b_start:
+        return False
+    for k in range(end - start):  # noqa: SIM110 - a kernel has no generators
+        if a[start + k] != b[b_start + k]:
+            return False
+    return True
+
+
+@kernel
+def is_listed(
+    number: int, text: Bytes, handle: int, at_us: int, slots: Ints, keys: Ints, spans: Ints, values: Bytes
+) -> bool:
+    """True when list `number` has the text (compared by bytes) in an entry that is active at `at_us`."""
+    start, end = span(handle)
+    mask = slots.size - 1
+    at = np.int64(hash_bytes(text, start, end - start, number)) & mask
+    while slots[at] >= 0:
+        k = slots[at]
+        if keys[k, 0] == number and _same_bytes(text, start, end, values, keys[k, 1], keys[k, 2]):
+            for s in range(keys[k, 3], keys[k, 4]):  # noqa: SIM110
+                if spans[s, 0] <= at_us < spans[s, 1]:
+                    return True
+            return False
+        at = (at + 1) & mask
+    return False

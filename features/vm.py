@@ -1,0 +1,484 @@
+"""The machine that evaluates row expressions: one kernel, blocks of rows, one inner loop an operation.
+
+A program is int64[n, 7], a row an operation: opcode, destination, arguments a, b, c, parameters p, q. Values stand in
+registers, BLOCK rows wide; a wide value takes two, low half first. LOAD brings rows of the sheet in, STORE takes them
+out. Validity (features.sheet: NULL, VALID, ERROR) goes beside the values and follows SQL's three-valued logic.
+Opcodes are typed: nothing in a loop asks what a value is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from features import civil
+from features.kernel import kernel
+from features.lists import is_listed
+from features.numerals import read_bool, read_double, read_exact, read_time
+from features.sheet import ERROR, NULL, VALID, Bytes, Doubles, Ints
+from features.shims import (
+    MIN_I64,
+    Int,
+    add128,
+    compare128,
+    decimal_to_double,
+    divmod128,
+    mul64,
+    mul128,
+    neg128,
+    scale_down,
+    scale_up,
+    sub128,
+    within_digits,
+)
+from features.strings import code_points, compare_text, like, same_text
+
+BLOCK = 256
+
+# The opcodes, by family. Arguments are registers and parameters integers, unless the comment says otherwise.
+(
+    LOAD,  # a: row of the sheet; p: how many rows
+    STORE,  # dst: row of the sheet; p: how many rows
+    # logic; `rows` is 1, or 2 for wide values
+    AND, OR, NOT, IS_NULL,
+    SELECT,  # a: condition; b, c: values; p: rows
+    COALESCE,  # p: rows
+    NULLIF,  # a: value; b: equality; p: rows
+    PREFER,  # a, b: values; c: whether a is preferred if both are there; p: rows
+    DISTINCT,  # a, b: values; c: whether they differ
+    UNMARK,  # a: a cast's result; b: what was cast; p: rows
+    # int64: integers, narrow decimals, times, booleans; results outside p..q are errors
+    ADD_I64, SUB_I64, MUL_I64,
+    DIV_I64, MOD_I64,
+    NEG_I64, ABS_I64,
+    COMPARE_I64,  # p: outcomes that are true, the sum of 1 for less, 2 for equal, 4 for greater
+    SCALE_UP_I64, SCALE_DOWN_I64,  # c: the power of ten itself
+    FLOOR_I64,  # p: divisor
+    # int128: HUGEINT and wide decimals; results of more than p digits are errors, p = 0 means the type's own bounds
+    ADD_I128, SUB_I128, MUL_I128, DIV_I128, MOD_I128, NEG_I128, ABS_I128,
+    COMPARE_I128,  # p as COMPARE_I64
+    SCALE_UP_I128, SCALE_DOWN_I128, FLOOR_I128,  # c: digits
+    WIDEN, NARROW,  # int64 to int128 and back; outside p..q is an error
+    # float64; what is not finite is an error
+    ADD_F64, SUB_F64, MUL_F64, DIV_F64, MOD_F64, NEG_F64, ABS_F64, FLOOR_F64, CEIL_F64,
+    COMPARE_F64,  # p as COMPARE_I64
+    ROUND_F64,  # b: the register of the power of ten; p: 1 to multiply by it, 0 to divide
+    I64_TO_F64, I128_TO_F64,  # c: scale
+    F64_TO_I128,  # c: scale; p: digits, 0 for HUGEINT; q: 1 rounds halves away from zero, 0 to even
+    # text
+    COMPARE_TEXT,  # p as COMPARE_I64
+    SAME_TEXT,  # p: 1 for equal, 0 for different
+    LIKE,  # p: the pattern's handle
+    LENGTH,
+    LISTED,  # b: event_time; p: the list's number
+    READ_I128,  # c: scale; p: digits, 0 for HUGEINT
+    READ_F64, READ_BOOL,
+    READ_TIME,  # p: 1 for a local time
+    # time
+    LOCALIZE,  # p, q: first and last row (exclusive) of the zone's table
+    CYCLE,  # (a // p + b) % q + c
+    CIVIL,  # p: a part of features.civil
+    BOUNDARIES,  # p: unit; how many of its boundaries lie between a and b
+) = range(63)  # fmt: skip
+
+_HUGE = 2.0**127
+_LARGEST = 1.7976931348623157e308
+
+
+@kernel
+def _strict(valid: Bytes, dst: int, a: int, b: int, m: int) -> None:
+    """NULL if an argument is NULL, ERROR if one is ERROR."""
+    for i in range(m):
+        x, y = valid[a, i], valid[b, i]
+        valid[dst, i] = (x & y & 1) | ((x | y) & 2)
+
+
+@kernel
+def _fail(valid: Bytes, dst: int, i: int, how: int) -> None:
+    if valid[dst, i] == VALID:
+        valid[dst, i] = how
+
+
+@kernel
+def _logic(op: int, d: int, a: int, b: int, c: int, p: int, m: int, cells: Ints, valid: Bytes) -> None:
+    if op <= OR:
+        decides = 0 if op == AND else 1  # an operand of this value decides, whatever the other is
+        for i in range(m):
+            x, y = valid[a, i], valid[b, i]
+            decided = (x == 1 and cells[a, i] == decides) or (y == 1 and cells[b, i] == decides)
+            cells[d, i] = decides if decided else 1 - decides
+            valid[d, i] = VALID if decided else (x & y & 1) | ((x | y) & 2)
+    elif op == NOT:
+        for i in range(m):
+            cells[d, i] = 1 - cells[a, i]
+            valid[d, i] = valid[a, i]
+    elif op == IS_NULL:
+        for i in range(m):
+            cells[d, i] = valid[a, i] != VALID
+            valid[d, i] = VALID
+    elif op == SELECT:
+        for i in range(m):
+            valid[d, i] = valid[b, i] if valid[a, i] == VALID and cells[a, i] == 1 else valid[c, i]
+        for k in range(p):
+            for i in range(m):
+                cells[d + k, i] = cells[b + k, i] if valid[a, i] == VALID and cells[a, i] == 1 else cells[c + k, i]
+    elif op == COALESCE:
+        for i in range(m):
+            valid[d, i] = VALID if valid[a, i] == VALID else valid[b, i] | (valid[a, i] if valid[b, i] == NULL else 0)
+        for k in range(p):
+            for i in range(m):
+                cells[d + k, i] = cells[a + k, i] if valid[a, i] == VALID else cells[b + k, i]
+    elif op == NULLIF:
+        for i in range(m):
+            valid[d, i] = NULL if valid[b, i] == VALID and cells[b, i] == 1 else valid[a, i]
+        for k in range(p):
+            for i in range(m):
+                cells[d + k, i] = cells[a + k, i]
+    elif op == PREFER:
+        for i in range(m):
+            x, y = valid[a, i], valid[b, i]
+            valid[d, i] = VALID if ((x | y) & VALID) != 0 else x | y
+        for k in range(p):
+            for i in range(m):
+                first = valid[b, i] != VALID or (valid[a, i] == VALID and cells[c, i] == 1)
+                cells[d + k, i] = cells[a + k, i] if first else cells[b + k, i]
+    elif op == DISTINCT:
+        for i in range(m):
+            x, y = valid[a, i] == VALID, valid[b, i] == VALID
+            cells[d, i] = cells[c, i] if x and y else x != y
+            valid[d, i] = VALID
+    else:  # UNMARK
+        for i in range(m):
+            valid[d, i] = NULL if valid[a, i] == ERROR and valid[b, i] == VALID else valid[a, i]
+        for k in range(p):
+            for i in range(m):
+                cells[d + k, i] = cells[a + k, i]
+
+
+@kernel
+def _int64(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes) -> None:
+    _strict(valid, d, a, b, m)
+    if op == COMPARE_I64:
+        for i in range(m):
+            x, y = cells[a, i], cells[b, i]
+            cells[d, i] = (p >> (1 + (x > y) - (x < y))) & 1
+    elif op == ADD_I64:
+        for i in range(m):
+            x, y = cells[a, i], cells[b, i]
+            r = x + y
+            bad = ((x ^ r) & (y ^ r)) < 0 or r < p or r > q
+            cells[d, i] = r
+            valid[d, i] += valid[d, i] & bad
+    elif op == SUB_I64:
+        for i in range(m):
+            x, y = cells[a, i], cells[b, i]
+            r = x - y
+            bad = ((x ^ y) & (x ^ r)) < 0 or r < p or r > q
+            cells[d, i] = r
+            valid[d, i] += valid[d, i] & bad
+    elif op == MUL_I64:
+        for i in range(m):
+            lo, hi = mul64(cells[a, i], cells[b, i])
+            cells[d, i] = lo
+            if hi != lo >> 63 or lo < p or lo > q:
+                _fail(valid, d, i, ERROR)
+    elif op <= MOD_I64:
+        for i in range(m):
+            x, y = cells[a, i], cells[b, i]
+            if y == 0:
+                _fail(valid, d, i, NULL)
+            elif y == -1:  # the processor traps on the one quotient that does not fit
+                cells[d, i] = -x if op == DIV_I64 else 0
+                if op == DIV_I64 and x == MIN_I64:
+                    _fail(valid, d, i, ERROR)
+            else:
+                quotient = x // y
+                if quotient < 0 and quotient * y != x:
+                    quotient += 1
+                cells[d, i] = quotient if op == DIV_I64 else x - quotient * y
+    elif op <= ABS_I64:
+        for i in range(m):
+            x = cells[a, i]
+            cells[d, i] = -x if op == NEG_I64 or x < 0 else x
+            if x == MIN_I64:
+                _fail(valid, d, i, ERROR)
+    elif op == SCALE_UP_I64:
+        for i in range(m):
+            lo, hi = mul64(cells[a, i], c)
+            cells[d, i] = lo
+            if hi != lo >> 63 or lo < p or lo > q:
+                _fail(valid, d, i, ERROR)
+    elif op == SCALE_DOWN_I64:
+        for i in range(m):
+            x = cells[a, i]
+            quotient = x // c
+            rest = x - quotient * c  # from 0 up, as // rounds down
+            quotient += rest > c - rest or (rest == c - rest and x > 0)
+            cells[d, i] = quotient
+            if quotient < p or quotient > q:
+                _fail(valid, d, i, ERROR)
+    else:  # FLOOR_I64
+        for i in range(m):
+            cells[d, i] = cells[a, i] // p
+
+
+@kernel
+def _put128(d: int, i: int, lo: Int, hi: Int, bad: bool, digits: int, cells: Ints, valid: Bytes) -> None:
+    cells[d, i], cells[d + 1, i] = lo, hi
+    if bad or (digits > 0 and not within_digits(lo, hi, digits)):
+        _fail(valid, d, i, ERROR)
+
+
+@kernel
+def _int128(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes) -> None:
+    _strict(valid, d, a, b, m)
+    if op == WIDEN:
+        for i in range(m):
+            cells[d, i], cells[d + 1, i] = cells[a, i], cells[a, i] >> 63
+        return
+    for i in range(m):
+        if valid[d, i] != VALID:
+            continue
+        x, xh = cells[a, i], cells[a + 1, i]
+        y, yh = cells[b, i], cells[b + 1, i]
+        if op == COMPARE_I128:
+            cells[d, i] = (p >> (1 + compare128(x, xh, y, yh))) & 1
+        elif op == ADD_I128:
+            lo, hi = add128(x, xh, y, yh)
+            _put128(d, i, lo, hi, ((xh ^ hi) & (yh ^ hi)) < 0, p, cells, valid)
+        elif op == SUB_I128:
+            lo, hi = sub128(x, xh, y, yh)
+            _put128(d, i, lo, hi, ((xh ^ yh) & (xh ^ hi)) < 0, p, cells, valid)
+        elif op == MUL_I128:
+            lo, hi, bad = mul128(x, xh, y, yh)
+            _put128(d, i, lo, hi, bad, p, cells, valid)
+        elif op <= MOD_I128:
+            if y == 0 and yh == 0:
+                valid[d, i] = NULL
+                continue
+            lo, hi, rest, rest_hi, bad = divmod128(x, xh, y, yh)
+            if op == DIV_I128:
+                _put128(d, i, lo, hi, bad, p, cells, valid)
+            else:
+                _put128(d, i, rest, rest_hi, False, p, cells, valid)
+        elif op <= ABS_I128:
+            lo, hi = x, xh
+            if op == NEG_I128 or xh < 0:
+                lo, hi = neg128(x, xh)
+            _put128(d, i, lo, hi, x == 0 and xh == MIN_I64, p, cells, valid)
+        elif op == SCALE_UP_I128:
+            lo, hi, bad = scale_up(x, xh, c)
+            _put128(d, i, lo, hi, bad, p, cells, valid)
+        elif op == SCALE_DOWN_I128:
+            lo, hi = scale_down(x, xh, c)
+            _put128(d, i, lo, hi, False, p, cells, valid)
+        elif op == FLOOR_I128:
+            ten, ten_hi, _ = scale_up(np.int64(1), np.int64(0), c)
+            lo, hi, rest, rest_hi, _ = divmod128(x, xh, ten, ten_hi)
+            if rest_hi < 0:
+                lo, hi = sub128(lo, hi, np.int64(1), np.int64(0))
+            _put128(d, i, lo, hi, False, p, cells, valid)
+        else:  # NARROW
+            cells[d, i] = x
+            if xh != x >> 63 or x < p or x > q:
+                valid[d, i] = ERROR
+
+
+@kernel
+def _round_away(x: float) -> float:
+    """The nearest integer, halves away from zero."""
+    size = abs(x)
+    below = math.floor(size)
+    return math.copysign(below + 1.0 if size - below >= 0.5 else below, x)
+
+
+@kernel
+def _round_decimal(x: float, ten: float, multiply: int) -> float:
+    """As DuckDB's round(x, digits)."""
+    if multiply == 1:
+        rounded = _round_away(x * ten) / ten
+        return rounded if abs(rounded) <= _LARGEST else x
+    rounded = _round_away(x / ten) * ten
+    return rounded if abs(rounded) <= _LARGEST else 0.0
+
+
+@kernel
+def _float64(
+    op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, floats: Doubles, valid: Bytes
+) -> None:
+    _strict(valid, d, a, b, m)
+    if op == COMPARE_F64:
+        for i in range(m):
+            x, y = floats[a, i], floats[b, i]
+            cells[d, i] = (p >> (1 + (x > y) - (x < y))) & 1
+        return
+    if op == ADD_F64:
+        for i in range(m):
+            floats[d, i] = floats[a, i] + floats[b, i]
+    elif op == SUB_F64:
+        for i in range(m):
+            floats[d, i] = floats[a, i] - floats[b, i]
+    elif op == MUL_F64:
+        for i in range(m):
+            floats[d, i] = floats[a, i] * floats[b, i]
+    elif op <= MOD_F64:
+        for i in range(m):
+            x, y = floats[a, i], floats[b, i]
+            if y == 0.0:
+                _fail(valid, d, i, NULL)
+            else:
+                floats[d, i] = x / y if op == DIV_F64 else np.fmod(x, y)
+    elif op == NEG_F64:
+        for i in range(m):
+            floats[d, i] = -floats[a, i]
+    elif op == ABS_F64:
+        for i in range(m):
+            floats[d, i] = abs(floats[a, i])
+    elif op == FLOOR_F64:
+        for i in range(m):
+            floats[d, i] = np.floor(floats[a, i])
+    elif op == CEIL_F64:
+        for i in range(m):
+            floats[d, i] = np.ceil(floats[a, i])
+    elif op == ROUND_F64:
+        for i in range(m):
+            floats[d, i] = _round_decimal(floats[a, i], floats[b, i], p)
+    elif op == I64_TO_F64:
+        for i in range(m):
+            if c == 0:
+                floats[d, i] = cells[a, i]
+            else:
+                floats[d, i] = decimal_to_double(cells[a, i], cells[a, i] >> 63, c)
+    elif op == I128_TO_F64:
+        for i in range(m):
+            floats[d, i] = decimal_to_double(cells[a, i], cells[a + 1, i], c)
+    else:  # F64_TO_I128
+        for i in range(m):
+            x = floats[a, i] * floats[b, i]
+            x = _round_away(x) if q == 1 else np.rint(x)
+            if not -_HUGE <= x < _HUGE:
+                _fail(valid, d, i, ERROR)
+                continue
+            high = math.floor(x / 2.0**64)
+            low = np.int64(np.uint64(x - high * 2.0**64))
+            _put128(d, i, low, high, False, p, cells, valid)
+        return
+    for i in range(m):
+        bad = not abs(floats[d, i]) <= _LARGEST
+        valid[d, i] += valid[d, i] & bad
+
+
+@kernel
+def _text(
+    op: int, d: int, a: int, b: int, c: int, p: int, m: int, cells: Ints, floats: Doubles, valid: Bytes, text: Bytes
+) -> None:
+    _strict(valid, d, a, b, m)
+    for i in range(m):
+        if valid[d, i] != VALID:  # the handle of a NULL points nowhere
+            continue
+        x, y = cells[a, i], cells[b, i]
+        if op == SAME_TEXT:
+            cells[d, i] = same_text(text, x, y) == (p == 1)
+        elif op == COMPARE_TEXT:
+            cells[d, i] = (p >> (1 + compare_text(text, x, y))) & 1
+        elif op == LIKE:
+            cells[d, i] = like(text, x, p)
+        elif op == LENGTH:
+            cells[d, i] = code_points(text, x)
+        else:
+            ok = True
+            if op == READ_I128:
+                ok, cells[d, i], cells[d + 1, i] = read_exact(text, x, c, p)
+            elif op == READ_F64:
+                ok, floats[d, i] = read_double(text, x)
+            elif op == READ_BOOL:
+                cells[d, i] = read_bool(text, x)
+                ok = cells[d, i] >= 0
+            else:  # READ_TIME
+                ok, cells[d, i] = read_time(text, x, p)
+            if not ok:
+                valid[d, i] = NULL
+
+
+@kernel
+def _time(
+    op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes, zones: Ints
+) -> None:
+    if op == BOUNDARIES:
+        _strict(valid, d, a, b, m)
+        for i in range(m):
+            cells[d, i] = cells[b, i] // p - cells[a, i] // p
+        return
+    _strict(valid, d, a, a, m)
+    if op == CYCLE:
+        for i in range(m):
+            cells[d, i] = (cells[a, i] // p + b) % q + c
+    elif op == CIVIL:
+        for i in range(m):
+            cells[d, i] = civil.civil_part(cells[a, i], p)
+    else:  # LOCALIZE
+        for i in range(m):
+            cells[d, i] = cells[a, i] + civil.zone_offset(cells[a, i], zones[0], zones[1], p, q)
+
+
+@kernel
+def run(
+    code: npt.NDArray[np.int64],
+    constants: Ints,
+    constant_valid: Bytes,
+    zones: Ints,
+    cells: Ints,
+    valid: Bytes,
+    text: Bytes,
+    registers: Ints,
+    floats: Doubles,
+    known: Bytes,
+    slots: Ints,
+    keys: Ints,
+    spans: Ints,
+    values: Bytes,
+) -> None:
+    """Run a program over all rows of a sheet (cells, valid, text).
+
+    constants: int64[k], which stand in the first k registers.   registers: int64[r, up to BLOCK], floats: that
+    memory as float64, known: its validity.   zones: int64[2, z].   slots, keys, spans, values: the lists (features.lists).
+    """
+    width = registers.shape[1]
+    for k in range(constants.size):
+        for i in range(width):
+            registers[k, i], known[k, i] = constants[k], constant_valid[k]
+    for first in range(0, cells.shape[1], width):
+        m = min(width, cells.shape[1] - first)
+        for k in range(code.shape[0]):
+            op, d, a, b, c, p, q = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4], code[k, 5], code[k, 6]
+            if op == LOAD:
+                for j in range(p):
+                    for i in range(m):
+                        known[d + j, i] = valid[a + j, first + i]
+                        registers[d + j, i] = cells[a + j, first + i]
+            elif op == STORE:
+                for j in range(p):
+                    for i in range(m):
+                        valid[d + j, first + i] = known[a, i]
+                        cells[d + j, first + i] = registers[a + j, i]
+            elif op <= UNMARK:
+                _logic(op, d, a, b, c, p, m, registers, known)
+            elif op <= FLOOR_I64:
+                _int64(op, d, a, b, c, p, q, m, registers, known)
+            elif op <= NARROW:
+                _int128(op, d, a, b, c, p, q, m, registers, known)
+            elif op <= F64_TO_I128:
+                _float64(op, d, a, b, c, p, q, m, registers, floats, known)
+            elif op == LISTED:
+                _strict(known, d, a, b, m)
+                for i in range(m):
+                    if known[d, i] == VALID:
+                        registers[d, i] = is_listed(
+                            p, text, registers[a, i], registers[b, i], slots, keys, spans, values
+                        )
+            elif op <= READ_TIME:
+                _text(op, d, a, b, c, p, m, registers, floats, known, text)
+            else:
+                _time(op, d, a, b, c, p, q, m, registers, known, zones)
