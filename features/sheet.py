@@ -138,7 +138,7 @@ class Sheet:
 def new_sheet(layout: Layout, n: int, text: Bytes | None = None) -> Sheet:
     """A sheet of n events: all NULL, cells unset. `text`, if given, already begins with the literals."""
     if text is None:
-        text = np.frombuffer(bytes(layout.literals), np.uint8)
+        text = np.frombuffer(bytearray(layout.literals), np.uint8)
     return Sheet(layout, np.empty((layout.rows, n), np.int64), np.zeros((layout.rows, n), np.uint8), text)
 
 
@@ -165,7 +165,7 @@ def sheet_of(layout: Layout, columns: Mapping[str, Iterable[int | float | bool |
                 sheet.cells[slot.row + 1, i] = int(value) >> 64
             else:
                 sheet.cells[slot.row, i] = int(value)
-    sheet.text = np.frombuffer(bytes(text), np.uint8)
+    sheet.text = np.frombuffer(text, np.uint8)
     return sheet
 
 
