@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -26,3 +28,11 @@ class Refusal(Exception):
     def __str__(self) -> str:
         at = ":".join(str(part) for part in (self.file, self.place.line, self.place.column) if part)
         return f"{at}: {self.what}\n  fix: {self.fix}" if at else f"{self.what}\n  fix: {self.fix}"
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """A fix for a wrong word: the nearest right one, and all of them."""
+    names = list(known)
+    near = difflib.get_close_matches(word, names, 1)
+    listed = "use one of " + ", ".join(names) if names else "remove it"
+    return f"did you mean {near[0]}? {listed}" if near else listed

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from features.expr import Expr
 from features.refusal import Place
 
+HOUR_US = 3_600_000_000
+
 # From mildest to strongest: a decision takes the strongest that a rule asks for.
 OUTCOMES = ("approve", "challenge", "review", "hold", "decline")
 # In order of evaluation. A hard_block cannot be lifted; an exempt lifts the normal rules that it names.
@@ -84,3 +86,21 @@ class RuleSet:
     rules: tuple[Rule, ...] = ()
     shadows: tuple[ShadowRule, ...] = ()
     lists: Mapping[str, tuple[ListEntry, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AlertPolicy:
+    """The `[alert]` table: which outcomes alert, and how alerts are grouped (durations in microseconds).
+
+    group_by: fields, the first not NULL is the group's key.   escalate_on: "outcome", "typology", "amount".
+    """
+
+    outcomes: tuple[str, ...] = ("review", "hold", "decline")
+    group_by: tuple[str, ...] = ()
+    quiet_us: int = HOUR_US
+    max_open_us: int = 24 * HOUR_US
+    escalate_on: tuple[str, ...] = ("outcome", "typology")
+    amount_field: str = ""
+    amount_factor: int = 10
+    storm_limit: int = 50
+    act_by_us: int = HOUR_US

@@ -9,9 +9,9 @@ from features.expr import Expr
 from features.query import Query
 from features.schema import Schema
 from models.scorer import Scorer
-from rules.records import RuleSet
+from rules.records import HOUR_US, AlertPolicy, RuleSet
 
-HOUR_US = 3_600_000_000
+__all__ = ["HOUR_US", "AlertPolicy", "EventPolicy", "LabelPolicy", "Leg", "Pack"]
 
 
 @dataclass(frozen=True)
@@ -61,24 +61,6 @@ class Leg:
     when: Expr
     kind: str
     fields: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class AlertPolicy:
-    """The `[alert]` table: which outcomes alert, and how alerts are grouped (durations in microseconds).
-
-    group_by: fields, the first not NULL is the group's key.   escalate_on: "outcome", "typology", "amount".
-    """
-
-    outcomes: tuple[str, ...] = ("review", "hold", "decline")
-    group_by: tuple[str, ...] = ()
-    quiet_us: int = HOUR_US
-    max_open_us: int = 24 * HOUR_US
-    escalate_on: tuple[str, ...] = ("outcome", "typology")
-    amount_field: str = ""
-    amount_factor: int = 10
-    storm_limit: int = 50
-    act_by_us: int = HOUR_US
 
 
 @dataclass(frozen=True)
