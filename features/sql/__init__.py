@@ -1,0 +1,6 @@
+"""The front end: features.sql and the conditions of rules, as typed and checked records."""
+
+from features.sql.condition import parse_condition, parse_literal
+from features.sql.query import parse_query
+
+__all__ = ["parse_condition", "parse_literal", "parse_query"]
