@@ -52,8 +52,6 @@ from sekisho.wire.scalars import AS_BOOL, AS_CATEGORY, AS_ID, AS_TEXT, AS_TIME, 
 _SKIPPED, _ARRAY = -1, -2
 # Tokens.
 _STRING, _INTEGER, _NUMBER, _BOOL = range(4)
-# What stands in `marks`.
-_USED, _GOOD, _BAD, _PENDING = range(4)
 
 
 class Decoded(NamedTuple):
@@ -71,24 +69,20 @@ def decode_json(blob: Bytes, offsets: Ints, plan: WirePlan, record_time: Ints | 
     """
     n = len(offsets) - 1
     literals = np.frombuffer(bytes(plan.layout.literals), np.uint8)
-    text = np.empty(len(literals) + plan.widest * int(offsets[-1] - offsets[0]), np.uint8)
-    text[: len(literals)] = literals
+    text = np.concatenate([literals, blob[offsets[0] : offsets[-1]]])
     sheet = new_sheet(plan.layout, n, text)
     good, bad = np.empty(n, np.int64), np.empty((n, 4), np.int64)
-    marks = np.array([len(literals), 0, 0, 0], np.int64)
-    _decode(
-        blob, offsets, plan.max_record_bytes, plan.nodes, plan.entries, plan.fields, plan.keys, plan.kind, plan.kinds,
-        plan.zone.starts, plan.zone.offsets, sheet.cells, sheet.valid, text, good, bad, marks,
+    k, pending = _decode(
+        text, offsets + (len(literals) - offsets[0]), plan.max_record_bytes, plan.nodes, plan.entries, plan.fields,
+        plan.keys, plan.kind, plan.kinds, plan.zone.starts, plan.zone.offsets, sheet.cells, sheet.valid, good, bad,
     )  # fmt: skip
-    used, k, dead, pending = marks.tolist()
     if k < n:
         sheet = Sheet(plan.layout, sheet.cells[:, :k].copy(), sheet.valid[:, :k].copy(), text)
-    sheet.text = text[:used]
     good = good[:k]
     if pending:
         _round_long_doubles(sheet, plan)
     fill_clocks(plan, sheet, None if record_time is None else record_time[good])
-    index, code, position, field = np.ascontiguousarray(bad[:dead].T)
+    index, code, position, field = np.ascontiguousarray(bad[: n - k].T)
     return Decoded(sheet, good, DeadLetters(index, code, position, field, plan.names))
 
 
@@ -107,57 +101,61 @@ PENDING_DOUBLE = 3  # in `valid`, until Python has rounded the double
 
 @kernel
 def _decode(
-    blob: Bytes, offsets: Ints, limit: int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, kind: int,
-    kinds: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, text: Bytes, good: Ints, bad: Ints, marks: Ints,
-) -> None:  # fmt: skip
-    """Decode every record. Good ones stand side by side in the sheet: a bad one leaves no trace there."""
+    text: Bytes, offsets: Ints, limit: int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, kind: int,
+    kinds: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, good: Ints, bad: Ints,
+) -> tuple[int, int]:  # fmt: skip
+    """Decode every record: (good ones, doubles left to Python). A bad record leaves no trace in the sheet."""
     after = np.full(len(entries) + len(nodes), -1, np.int64)  # the entry that last followed an entry or opened a node
     seen = np.full(len(entries), -1, np.int64)  # the last record that had the key
+    inside = np.empty(MAX_DEPTH + 1, np.int64)  # what each open container is
+    previous = np.empty(MAX_DEPTH + 1, np.int64)  # the last known key of each open object
+    n_good, n_bad, pending = np.int64(0), np.int64(0), np.int64(0)  # typed: a literal would be compiled twice
     for i in range(len(offsets) - 1):
-        start, end, row = offsets[i], offsets[i + 1], marks[_GOOD]
-        used = marks[_USED]
+        start, end = offsets[i], offsets[i + 1]
         if end - start > limit:
             code, position, field = TOO_BIG, start + limit, -1
         else:
-            code, position, field = _record(
-                i, blob, start, end, nodes, entries, fields, keys, starts, zone, cells, valid, text, row, marks, after,
-                seen,
+            code, position, field, later = _record(
+                i, text, start, end, nodes, entries, fields, keys, starts, zone, cells, valid, n_good, after, seen,
+                inside, previous,
             )  # fmt: skip
+            pending += later
         if code == OK:
-            code, field = complete_row(cells, valid, text, row, fields, kind, kinds)
+            code, field = complete_row(cells, valid, text, n_good, fields, kind, kinds)
         if code == OK:
-            good[row] = i
-            marks[_GOOD] += 1
+            good[n_good] = i
+            n_good += 1
         else:
-            b = marks[_BAD]
-            bad[b, 0], bad[b, 1], bad[b, 2], bad[b, 3] = i, code, position - start, field
-            marks[_BAD] += 1
-            marks[_USED] = used
+            bad[n_bad, 0], bad[n_bad, 1], bad[n_bad, 2], bad[n_bad, 3] = i, code, position - start, field
+            n_bad += 1
             for f in range(len(fields)):
-                valid[fields[f, ROW], row] = NULL
+                valid[fields[f, ROW], n_good] = NULL
+    return n_good, pending
 
 
 @kernel
 def _record(
-    i: int, blob: Bytes, start: int, end: int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, starts: Ints,
-    zone: Ints, cells: Ints, valid: Bytes, text: Bytes, row: int, marks: Ints, after: Ints, seen: Ints,
-) -> tuple[int, int, int]:  # fmt: skip
-    """Read one record into event `row`: (code, position, field). The position of a good record is its last brace."""
-    inside = np.empty(MAX_DEPTH + 1, np.int64)  # what each open container is
-    previous = np.empty(MAX_DEPTH + 1, np.int64)  # the last known key of each open object
-    at = skip_space(blob, start, end)
+    i: int, text: Bytes, start: int, end: int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, starts: Ints,
+    zone: Ints, cells: Ints, valid: Bytes, row: int, after: Ints, seen: Ints, inside: Ints, previous: Ints,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Read one record into event `row`: (code, position, field, doubles left to Python).
+
+    The position of a good record is its last brace: there it is known that a field is missing.
+    """
+    later = 0
+    at = skip_space(text, start, end)
     if at >= end:
-        return EMPTY, start, -1
-    if blob[at] != OPEN_OBJECT:
-        return NOT_AN_OBJECT, at, -1
-    depth, first = 1, True
+        return EMPTY, start, -1, later
+    if text[at] != OPEN_OBJECT:
+        return NOT_AN_OBJECT, at, -1, later
+    depth, first = np.int64(1), True
     inside[1], previous[1] = 0, len(entries)
     at += 1
     while depth > 0:
-        at = skip_space(blob, at, end)
+        at = skip_space(text, at, end)
         if at >= end:
-            return TRUNCATED, end, -1
-        c, here = blob[at], inside[depth]
+            return TRUNCATED, end, -1, later
+        c, here = text[at], inside[depth]
         if c == (CLOSE_ARRAY if here == _ARRAY else CLOSE_OBJECT):
             depth -= 1
             first = False
@@ -165,31 +163,30 @@ def _record(
             continue
         if not first:
             if c != COMMA:
-                return SYNTAX, at, -1
-            at = skip_space(blob, at + 1, end)
+                return SYNTAX, at, -1, later
+            at = skip_space(text, at + 1, end)
             if at >= end:
-                return TRUNCATED, end, -1
-            c = blob[at]
+                return TRUNCATED, end, -1, later
+            c = text[at]
         entry = -1
         if here != _ARRAY:
             if c != QUOTE:
-                return SYNTAX, at, -1
-            at, entry, code = _key(i, blob, at + 1, end, here, nodes, entries, keys, text, marks, after, seen,
-                                   previous, depth)  # fmt: skip
+                return SYNTAX, at, -1, later
+            at, entry, code = _key(i, text, at + 1, end, here, nodes, entries, keys, after, seen, previous, depth)
             if code != OK:
-                return code, at, _a_field(nodes, entries, entry)
-            at = skip_space(blob, at, end)
-            if at < end and blob[at] != COLON:
-                return SYNTAX, at, -1
-            at = skip_space(blob, at + 1, end)
+                return code, at, _a_field(nodes, entries, entry), later
+            at = skip_space(text, at, end)
+            if at < end and text[at] != COLON:
+                return SYNTAX, at, -1, later
+            at = skip_space(text, at + 1, end)
             if at >= end:
-                return TRUNCATED, end, -1
-            c = blob[at]
+                return TRUNCATED, end, -1, later
+            c = text[at]
         if c == OPEN_OBJECT or c == OPEN_ARRAY:
             if entry >= 0 and (c == OPEN_ARRAY or entries[entry, NODE] < 0):
-                return WRONG_TYPE, at, _a_field(nodes, entries, entry)
+                return WRONG_TYPE, at, _a_field(nodes, entries, entry), later
             if depth == MAX_DEPTH:
-                return TOO_DEEP, at, -1
+                return TOO_DEEP, at, -1, later
             depth += 1
             inside[depth] = _ARRAY if c == OPEN_ARRAY else (entries[entry, NODE] if entry >= 0 else _SKIPPED)
             previous[depth] = len(entries) + inside[depth]
@@ -200,37 +197,49 @@ def _record(
         begin, token, escaped = at, _STRING, False
         if c == QUOTE:
             begin += 1
-            at, escaped, code = scan_string(blob, begin, end)
+            at, escaped, code = scan_string(text, begin, end)
             stop = at
             at += 1
         elif c == MINUS or 48 <= c <= 57:
-            at, integer, code = scan_number(blob, at, end)
+            at, integer, code = scan_number(text, at, end)
             token = _INTEGER if integer else _NUMBER
             stop = at
         elif c == LETTER_T or c == LETTER_F or c == LETTER_N:
-            at, code = scan_word(blob, at, end)
+            at, code = scan_word(text, at, end)
             token, stop = _BOOL, at
         else:
-            return SYNTAX, at, -1
+            return SYNTAX, at, -1, later
         if code != OK:
-            return code, stop, -1
+            return code, stop, -1, later
         if entry >= 0 and c != LETTER_N:
             f = entries[entry, FIELD]
             if f < 0:
-                return WRONG_TYPE, begin, _a_field(nodes, entries, entry)
+                return WRONG_TYPE, begin, _a_field(nodes, entries, entry), later
+            if escaped:
+                stop = unescape(text, begin, stop)
             while f >= 0:
-                code = _store(
-                    fields[f, HOW], fields[f, PARAM], fields[f, ROW], token, blob, begin, stop, escaped, starts, zone,
-                    cells, valid, text, row, marks,
-                )  # fmt: skip
-                if code != OK:
-                    return code, begin, f
+                how, target = fields[f, HOW], fields[f, ROW]
+                if token != _STRING and _misfits(how, token):
+                    return WRONG_TYPE, begin, f, later
+                if how <= AS_ID:
+                    cells[target, row] = (begin << HANDLE_BITS) | (stop - begin)
+                    valid[target, row] = NULL if how == AS_ID and begin == stop else VALID
+                else:
+                    cell, code = read_scalar(how, fields[f, PARAM], text, begin, stop, starts, zone)
+                    if code == PENDING:
+                        cells[target, row] = (begin << HANDLE_BITS) | (stop - begin)
+                        valid[target, row] = PENDING_DOUBLE
+                        later += 1
+                    elif code != OK:
+                        return code, begin, f, later
+                    else:
+                        cells[target, row], valid[target, row] = cell, VALID
                 f = fields[f, NEXT]
     last = at - 1
-    at = skip_space(blob, at, end)
+    at = skip_space(text, at, end)
     if at < end:
-        return TRAILING, at, -1
-    return OK, last, -1
+        return TRAILING, at, -1, later
+    return OK, last, -1, later
 
 
 @kernel
@@ -245,24 +254,21 @@ def _a_field(nodes: Ints, entries: Ints, entry: int) -> int:
 
 @kernel
 def _key(
-    i: int, blob: Bytes, at: int, end: int, here: int, nodes: Ints, entries: Ints, keys: Bytes, text: Bytes,
-    marks: Ints, after: Ints, seen: Ints, previous: Ints, depth: int,
+    i: int, text: Bytes, at: int, end: int, here: int, nodes: Ints, entries: Ints, keys: Bytes, after: Ints,
+    seen: Ints, previous: Ints, depth: int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Read a key from behind its quote: (behind its closing quote or the bad byte, its entry or -1, code)."""
     if here < 0:
-        stop, _, code = scan_string(blob, at, end)
+        stop, _, code = scan_string(text, at, end)
         return stop + (code == OK), -1, code
     entry = after[previous[depth]]  # most records have their keys in the order of the record before
     stop = at + (entries[entry, LENGTH] if entry >= 0 else 0)
-    if entry < 0 or stop >= end or blob[stop] != QUOTE or not _equal(blob, at, keys, entries, entry):
-        stop, escaped, code = scan_string(blob, at, end)
+    if entry < 0 or stop >= end or text[stop] != QUOTE or not _equal(text, at, keys, entries, entry):
+        stop, escaped, code = scan_string(text, at, end)
         if code != OK:
             return stop, -1, code
-        if escaped:
-            length = unescape(blob, at, stop, text, marks[_USED]) - marks[_USED]
-            entry = _find(text, marks[_USED], length, nodes, entries, keys, here)
-        else:
-            entry = _find(blob, at, stop - at, nodes, entries, keys, here)
+        length = (unescape(text, at, stop) if escaped else stop) - at
+        entry = _find(text, at, length, nodes, entries, keys, here)
         if entry < 0:
             return stop + 1, -1, OK
         after[previous[depth]] = entry
@@ -274,54 +280,22 @@ def _key(
 
 
 @kernel
-def _equal(data: Bytes, at: int, keys: Bytes, entries: Ints, entry: int) -> bool:
+def _equal(text: Bytes, at: int, keys: Bytes, entries: Ints, entry: int) -> bool:
     """Does the entry's key stand at `at`? The room for it was checked."""
     key = entries[entry, KEY]
     for k in range(entries[entry, LENGTH]):
-        if data[at + k] != keys[key + k]:
+        if text[at + k] != keys[key + k]:
             return False
     return True
 
 
 @kernel
-def _find(data: Bytes, at: int, length: int, nodes: Ints, entries: Ints, keys: Bytes, node: int) -> int:
+def _find(text: Bytes, at: int, length: int, nodes: Ints, entries: Ints, keys: Bytes, node: int) -> int:
     """The entry of a key in a node, or -1."""
     for entry in range(nodes[node, 0], nodes[node, 1]):
-        if entries[entry, LENGTH] == length and _equal(data, at, keys, entries, entry):
+        if entries[entry, LENGTH] == length and _equal(text, at, keys, entries, entry):
             return entry
     return -1
-
-
-@kernel
-def _store(
-    how: int, param: int, target: int, token: int, blob: Bytes, begin: int, stop: int, escaped: bool, starts: Ints,
-    zone: Ints, cells: Ints, valid: Bytes, text: Bytes, row: int, marks: Ints,
-) -> int:  # fmt: skip
-    """Put one value into cells[target, row]; the code. Its text goes to text[marks[_USED]:]."""
-    if token != _STRING and _misfits(how, token):
-        return WRONG_TYPE
-    used = marks[_USED]
-    source, end_text = blob, used
-    if escaped:
-        end_text = unescape(blob, begin, stop, text, used)
-        source, begin, stop = text, used, end_text
-    if how <= AS_ID:
-        if how == AS_ID and begin == stop:
-            return OK
-        if not escaped:
-            end_text = _copy(blob, begin, stop, text, used)
-        cells[target, row], valid[target, row] = (used << HANDLE_BITS) | (end_text - used), VALID
-        marks[_USED] = end_text
-        return OK
-    code = read_scalar(how, param, source, begin, stop, starts, zone, cells[target, row : row + 1])
-    if code == PENDING:
-        end_text = _copy(source, begin, stop, text, used)
-        cells[target, row], valid[target, row] = (used << HANDLE_BITS) | (end_text - used), PENDING_DOUBLE
-        marks[_USED] = end_text
-        marks[_PENDING] += 1
-        return OK
-    valid[target, row] = VALID
-    return code
 
 
 @kernel
@@ -331,14 +305,4 @@ def _misfits(how: int, token: int) -> bool:
         return True
     if how == AS_CATEGORY or how == AS_ID:
         return token != _INTEGER
-    if token == _BOOL:
-        return how != AS_BOOL
-    return False
-
-
-@kernel
-def _copy(source: Bytes, begin: int, stop: int, text: Bytes, used: int) -> int:
-    """Copy source[begin : stop] to text[used:]; the end of the copy."""
-    for k in range(stop - begin):
-        text[used + k] = source[begin + k]
-    return used + stop - begin
+    return token == _BOOL and how != AS_BOOL

@@ -117,30 +117,31 @@ def scan_string(data: Bytes, at: int, end: int) -> tuple[int, bool, int]:
 
 
 @kernel
-def unescape(data: Bytes, at: int, end: int, text: Bytes, used: int) -> int:
-    """Write the scanned string data[at : end] without its escapes to text[used:]; the end of what was written."""
+def unescape(text: Bytes, at: int, end: int) -> int:
+    """Rewrite the scanned string text[at : end] in place without its escapes; where it ends now."""
+    to = at
     while at < end:
-        if data[at] != BACKSLASH:
-            text[used] = data[at]
+        if text[at] != BACKSLASH:
+            text[to] = text[at]
             at += 1
-            used += 1
+            to += 1
             continue
-        width, point, _ = _escape(data, at, end)
+        width, point, _ = _escape(text, at, end)
         at += width
         if point < 0x80:
-            text[used] = point
-            used += 1
+            text[to] = point
+            to += 1
         elif point < 0x800:
-            text[used], text[used + 1] = 0xC0 | point >> 6, 0x80 | point & 63
-            used += 2
+            text[to], text[to + 1] = 0xC0 | point >> 6, 0x80 | point & 63
+            to += 2
         elif point < 0x10000:
-            text[used], text[used + 1], text[used + 2] = 0xE0 | point >> 12, 0x80 | point >> 6 & 63, 0x80 | point & 63
-            used += 3
+            text[to], text[to + 1], text[to + 2] = 0xE0 | point >> 12, 0x80 | point >> 6 & 63, 0x80 | point & 63
+            to += 3
         else:
-            text[used], text[used + 1] = 0xF0 | point >> 18, 0x80 | point >> 12 & 63
-            text[used + 2], text[used + 3] = 0x80 | point >> 6 & 63, 0x80 | point & 63
-            used += 4
-    return used
+            text[to], text[to + 1] = 0xF0 | point >> 18, 0x80 | point >> 12 & 63
+            text[to + 2], text[to + 3] = 0x80 | point >> 6 & 63, 0x80 | point & 63
+            to += 4
+    return to
 
 
 @kernel

@@ -49,7 +49,6 @@ class WirePlan:
     record_time: int
     arrival_lag: int
     ingests: bool
-    widest: int  # how many fields at most share one path
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,13 +70,12 @@ def plan_wire(
     root = _Node()
     following = [_enter(root, source, k) for k, source in enumerate(sources)]
     nodes, entries, keys = _flatten(root)
-    shared = [1 + _chain(following, k) for k in range(len(sources))]
     return WirePlan(
         sources, layout, zone(default_zone), min(max_record_bytes, 2**HANDLE_BITS - 1), nodes, entries,
         np.array([_field(*parts, layout) for parts in zip(sources, rows, following, strict=True)], np.int64),
         np.frombuffer(keys, np.uint8), np.array([layout.literal(kind) for kind in schema.kinds], np.int64),
         layout["kind"].row, layout["event_time"].row, layout["record_time"].row, layout["arrival_lag"].row,
-        ingest is not None, max(shared),
+        ingest is not None,
     )  # fmt: skip
 
 
@@ -140,10 +138,6 @@ def _both(source: Field) -> Refusal:
         f"field {source.name!r}: {source.source!r} would be a value and an object at once",
         "give one of the two fields another path",
     )
-
-
-def _chain(following: list[int], k: int) -> int:
-    return 0 if following[k] < 0 else 1 + _chain(following, following[k])
 
 
 def _flatten(root: _Node) -> tuple[Ints, Ints, bytes]:

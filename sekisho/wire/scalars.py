@@ -9,7 +9,7 @@ import numpy as np
 
 from features.kernel import kernel
 from features.sheet import Bytes, Ints
-from features.shims import decimal_to_double, scale_up
+from features.shims import POW10_LO, decimal_to_double, umul
 from sekisho.wire.reasons import (
     ABSURD_TIME,
     BOOLEAN,
@@ -30,10 +30,11 @@ AS_DECIMAL = 3  # int64 units of 10^-param
 AS_DOUBLE, AS_BOOL, AS_TIME = 4, 5, 6
 AS_EPOCH = 7  # a number of seconds, ms or us, of which param decimals make a microsecond
 
-MAX_UNITS = 10**15
-MAX_TIME_US = 7_289_654_400_000_000  # 2201-01-01T00:00:00Z
+MAX_UNITS = np.int64(10**15)
+MAX_TIME_US = np.int64(7_289_654_400_000_000)  # 2201-01-01T00:00:00Z
 _DAY_US = 86_400_000_000
 _POW10 = np.array([10**k for k in range(19)], np.int64)
+_TRUE, _FALSE = int.from_bytes(b"true", "big"), int.from_bytes(b"false", "big")
 _FAR = 10**12  # exponents beyond it are all alike
 
 
@@ -124,11 +125,11 @@ def read_double(data: Bytes, start: int, end: int) -> tuple[float, int]:
         return 0.0, code
     if digits + x > 308:
         return 0.0, TOO_LARGE
-    if digits > 18 or x < -38 or x > 20:
+    if digits > 18 or x < -38 or x > 19:
         return 0.0, PENDING
     if x > 0:
-        lo, hi, _ = scale_up(mantissa, np.int64(0), x)
-        value = decimal_to_double(lo, hi, 0)
+        lo, hi = umul(np.uint64(mantissa), POW10_LO[x])
+        value = decimal_to_double(np.int64(lo), np.int64(hi), np.int64(0))
     else:
         value = decimal_to_double(mantissa, np.int64(0), -x)
     return -value if negative else value, OK
@@ -140,13 +141,12 @@ def read_bool(data: Bytes, start: int, end: int) -> tuple[int, int]:
     length = end - start
     if length == 1 and (data[start] == 48 or data[start] == 49):
         return np.int64(data[start]) - 48, OK
-    low = np.zeros(5, np.int64)
-    for k in range(min(length, 5)):
-        low[k] = data[start + k] | 32
-    if length == 4 and low[0] == 116 and low[1] == 114 and low[2] == 117 and low[3] == 101:
-        return np.int64(1), OK
-    if length == 5 and low[0] == 102 and low[1] == 97 and low[2] == 108 and low[3] == 115 and low[4] == 101:
-        return np.int64(0), OK
+    word = np.int64(0)
+    if length == 4 or length == 5:
+        for k in range(length):
+            word = word << 8 | data[start + k] | 32  # lower case
+    if word == _TRUE or word == _FALSE:
+        return np.int64(word == _TRUE), OK
     return np.int64(0), BOOLEAN
 
 
@@ -265,19 +265,16 @@ def read_epoch(data: Bytes, start: int, end: int, decimals: int) -> tuple[int, i
 
 @kernel
 def read_scalar(
-    how: int, param: int, data: Bytes, start: int, end: int, starts: Ints, offsets: Ints, cell: Ints
-) -> int:  # fmt: skip
-    """Read a value that is not text into cell[0] (doubles as their bits) and give the code."""
-    code = OK
+    how: int, param: int, data: Bytes, start: int, end: int, starts: Ints, offsets: Ints
+) -> tuple[int, int]:  # fmt: skip
+    """A value that is not text, as its cell."""
     if how == AS_DECIMAL:
-        cell[0], code = read_decimal(data, start, end, param, MAX_UNITS)
-    elif how == AS_TIME:
-        cell[0], code = read_time(data, start, end, starts, offsets)
-    elif how == AS_EPOCH:
-        cell[0], code = read_epoch(data, start, end, param)
-    elif how == AS_DOUBLE:
+        return read_decimal(data, start, end, param, MAX_UNITS)
+    if how == AS_TIME:
+        return read_time(data, start, end, starts, offsets)
+    if how == AS_EPOCH:
+        return read_epoch(data, start, end, param)
+    if how == AS_DOUBLE:
         value, code = read_double(data, start, end)
-        cell.view(np.float64)[0] = value
-    else:
-        cell[0], code = read_bool(data, start, end)
-    return code
+        return np.float64(value).view(np.int64), code
+    return read_bool(data, start, end)

@@ -72,4 +72,11 @@ def _us(at: datetime) -> int:
 @kernel
 def to_utc(local: int, starts: Ints, offsets: Ints) -> int:
     """UTC microseconds of naive local microseconds."""
-    return local - offsets[np.searchsorted(starts, local, side="right")]
+    low, high = 0, len(starts)
+    while low < high:
+        middle = (low + high) // 2
+        if starts[middle] <= local:
+            low = middle + 1
+        else:
+            high = middle
+    return local - offsets[low]
