@@ -30,6 +30,7 @@ from features.shims import (
     neg128,
     scale_down,
     scale_up,
+    signed,
     sub128,
     within_digits,
 )
@@ -290,7 +291,7 @@ def _int128(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cel
 def _round_away(x: float) -> float:
     """The nearest integer, halves away from zero."""
     size = abs(x)
-    below = math.floor(size)
+    below = np.floor(size)
     return math.copysign(below + 1.0 if size - below >= 0.5 else below, x)
 
 
@@ -358,12 +359,13 @@ def _float64(
         for i in range(m):
             x = floats[a, i] * floats[b, i]
             x = _round_away(x) if q == 1 else np.rint(x)
-            if not -_HUGE <= x < _HUGE:
+            if not abs(x) <= _HUGE:
                 _fail(valid, d, i, ERROR)
                 continue
-            high = math.floor(x / 2.0**64)
-            low = np.int64(np.uint64(x - high * 2.0**64))
-            _put128(d, i, low, high, False, p, cells, valid)
+            high = np.floor(abs(x) / 2.0**64)
+            low = abs(x) - high * 2.0**64
+            whole, whole_hi, bad = signed(x < 0.0, np.uint64(low), np.uint64(high))
+            _put128(d, i, whole, whole_hi, bad, p, cells, valid)
         return
     for i in range(m):
         bad = not abs(floats[d, i]) <= _LARGEST
@@ -443,7 +445,7 @@ def run(
     """Run a program over all rows of a sheet (cells, valid, text).
 
     constants: int64[k], which stand in the first k registers.   registers: int64[r, up to BLOCK], floats: that
-    memory as float64, known: its validity.   zones: int64[2, z].   slots, keys, spans, values: the lists (features.lists).
+    memory as float64, known: its validity.   zones: int64[2, z].   slots, keys, spans, values: the lists.
     """
     width = registers.shape[1]
     for k in range(constants.size):
