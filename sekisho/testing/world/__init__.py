@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +23,19 @@ import pyarrow.parquet as pq
 
 from sekisho.testing.world.aftermath import aftermath
 from sekisho.testing.world.events import Events, Kind, chain, events, pick, size
-from sekisho.testing.world.files import ZONE_MS, JsonLines, Names, to_table
+from sekisho.testing.world.files import DICTIONARIES, ZONE_MS, JsonLines, Names, to_table
 from sekisho.testing.world.frauds import Scene, campaigns, compromise
 from sekisho.testing.world.population import Population, populate
 from sekisho.testing.world.traffic import DAY_MS, busyness, context, genuine_payments
 
-_ROWS_A_GROUP = 250_000
+_ROWS_A_GROUP = 500_000
+_PARQUET: dict[str, Any] = {
+    "compression": "zstd",
+    "store_schema": False,  # readers see plain texts
+    "use_dictionary": list(DICTIONARIES),
+    "dictionary_pagesize_limit": 1 << 24,
+    "write_statistics": ["event_time", "recorded_at"],
+}
 _LINES_A_WRITE = 65_536
 
 
@@ -66,15 +74,9 @@ class World:
         """The first n events as a Parquet file."""
         people = populate(self.seed, self.cards)
         names = Names(people)
-        writer: pq.ParquetWriter | None = None
-        for part, first in _grouped(self._days(people), n):
-            table = to_table(names, part, first, self.truth)
-            writer = writer or pq.ParquetWriter(
-                path, table.schema, compression="zstd", store_schema=False, dictionary_pagesize_limit=1 << 24
-            )
-            writer.write_table(table, row_group_size=len(table))
-        if writer:
-            writer.close()
+        with pq.ParquetWriter(path, to_table(names, events(0), 0, self.truth).schema, **_PARQUET) as writer:
+            for part, first in _grouped(self._days(people), n):
+                writer.write_table(to_table(names, part, first, self.truth), row_group_size=size(part))
 
     def write_jsonl(self, path: str | Path, n: int) -> None:
         """The first n events as JSON, one object a line."""

@@ -22,6 +22,11 @@ from sekisho.testing.world.events import (
 )
 from sekisho.testing.world.population import CATEGORIES, Population
 
+# Columns whose texts are dictionary-encoded.
+DICTIONARIES = (
+    "kind", "card_id", "account_id", "merchant_id", "terminal_id", "device_id", "payee_id", "mcc", "country", "channel",
+    "currency", "outcome", "label_class", "typology",
+)  # fmt: skip
 ZONE_MS = 9 * 3_600_000  # Asia/Tokyo, which has no summer time
 DAY_S = 86_400
 _TIME = pa.timestamp("us", "UTC")
