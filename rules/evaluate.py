@@ -16,6 +16,7 @@ from rules.records import OUTCOMES, Condition, Rule, RuleSet, ShadowRule
 
 # What a rule answers on an event.
 NO_HIT, HIT, UNKNOWN, FAILED = 0, 1, 2, 3
+FOREVER = 2**63 - 1
 STATUS_NAMES = ("no_hit", "hit", "unknown", "error")
 
 
@@ -75,6 +76,8 @@ class RuleResults:
 
 def compile_rules(ruleset: RuleSet, layout: Layout, lists: Mapping[str, int], on_degraded: str) -> CompiledRules:
     """Lay out and compile the rules; adds columns to the layout. Raises Refusal for what the layout lacks."""
+    if not all(type(rule) is Rule for rule in ruleset.rules):
+        raise TypeError("only live rules have an outcome")
     conditions: tuple[Condition, ...] = (*ruleset.rules, *ruleset.shadows)
     slots = [layout.temporary(BOOL) for _ in conditions]
     program = compile_program([(rule.when, slot) for rule, slot in zip(conditions, slots, strict=True)], layout, lists)
@@ -108,8 +111,6 @@ def evaluate(
 
 
 def _plan(rules: tuple[Rule, ...], slots: Sequence[Slot]) -> LivePlan:
-    if not all(type(rule) is Rule for rule in rules):
-        raise TypeError("only live rules have an outcome")
     number = {rule.id: k for k, rule in enumerate(rules)}
     lifts = [(k, number[name]) for k, rule in enumerate(rules) for name in rule.lifts if name in number]
     asks = np.array([_asks(rule) for rule in rules], np.uint8).reshape(-1, 4)
@@ -123,7 +124,7 @@ def _asks(rule: Rule) -> tuple[int, int, int, int]:
 
 
 def _answers(rules: Sequence[Condition], slots: Sequence[Slot]) -> Answers:
-    ends = [2**63 - 1 if rule.expires_us is None else rule.expires_us for rule in rules]
+    ends = [FOREVER if rule.expires_us is None else rule.expires_us for rule in rules]
     return Answers(np.array([slot.row for slot in slots], np.int64), np.array(ends, np.int64))
 
 
@@ -147,18 +148,22 @@ def _statuses(
 ) -> None:
     """Conditions to statuses, and their counts. A rule that has expired at the event's own time says NO_HIT."""
     n = status.shape[1]
+    total = counted.sum()
     for r in range(len(rows)):
         row, expires = rows[r], expires_us[r]
         for i in range(n):
             known = valid[row, i]
-            if known == VALID:
-                answer = HIT if cells[row, i] != 0 else NO_HIT
-            else:
-                answer = UNKNOWN if known == NULL else FAILED
-            if cells[event_time, i] >= expires:
-                answer = NO_HIT
+            answer = np.uint8(cells[row, i] != 0) if known == VALID else UNKNOWN if known == NULL else FAILED
             status[r, i] = answer
-            counts[r, answer] += counted[i]
+        if expires != FOREVER:
+            for i in range(n):
+                status[r, i] *= cells[event_time, i] < expires
+        for answer in (HIT, UNKNOWN, FAILED):
+            found = 0
+            for i in range(n):
+                found += counted[i] * (status[r, i] == answer)
+            counts[r, answer] = found
+        counts[r, NO_HIT] = total - counts[r, 1:].sum()
 
 
 @kernel
@@ -179,10 +184,9 @@ def decide(
     for i in range(n):
         outcome[i] = on_degraded if degraded[i] else 0
     for r in range(m):
+        on_hit, on_unknown, on_failed = asks[r, HIT], asks[r, UNKNOWN], asks[r, FAILED]
         for i in range(n):
             answer = status[r, i]
-            if answer != NO_HIT:
-                asked = asks[r, answer] * (1 - lifted[r, i])
-                if answer == FAILED:
-                    asked = max(asked, on_degraded)
-                outcome[i] = max(outcome[i], asked)
+            asked = (answer == HIT) * on_hit + (answer == UNKNOWN) * on_unknown + (answer == FAILED) * on_failed
+            asked *= 1 - lifted[r, i]
+            outcome[i] = max(outcome[i], asked, (answer == FAILED) * on_degraded)

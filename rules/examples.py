@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 
 import numpy as np
 
@@ -12,14 +10,13 @@ from features.expr import Call, walk
 from features.lists import build_lists
 from features.refusal import Refusal, suggest
 from features.sheet import Layout, sheet_of
+from features.sql import parse_literal
 from features.types import Kind, Type
 from rules.evaluate import HIT, STATUS_NAMES, compile_rules, evaluate
 from rules.records import Condition, Example, RuleSet
-from rules.times import TIME_FIX, parse_time
 
 Value = int | float | bool | str | None
 
-_QUOTED = re.compile(r"(?is)(?:timestamptz\s*)?'(.*)'")
 _RULE_FIX = "correct the example, or the rule"
 
 
@@ -69,7 +66,7 @@ def _row(rule: Condition, example: Example, columns: Mapping[str, Type], refusal
         try:
             if name not in columns:
                 raise Refusal(f"there is no column {name}", suggest(name, columns))
-            row[name] = read_literal(literal, columns[name])
+            row[name] = _value(literal, columns[name])
         except Refusal as refusal:
             refusals.append(Refusal(refusal.what, refusal.fix, example.place))
     if "event_time" not in example.values and any(isinstance(e, Call) and e.op == "in_list" for e in walk(rule.when)):
@@ -78,37 +75,8 @@ def _row(rule: Condition, example: Example, columns: Mapping[str, Type], refusal
     return row
 
 
-def read_literal(literal: str, type: Type) -> Value:
-    """A SQL literal as a value of the type: exact types in units, times in microseconds. Refusal if it does not fit."""
-    if literal == "NULL":
-        return None
-    quoted = _QUOTED.fullmatch(literal)
-    text = quoted[1].replace("''", "'") if quoted else literal
-    try:
-        value = _read(text, type)
-    except (ValueError, InvalidOperation):
-        value = None
-    if value is None:
-        fix = TIME_FIX if type.kind is Kind.TIME else f"write a value of type {type}"
-        raise Refusal(f"{literal} is no {type}", fix)
-    return value
-
-
-def _read(text: str, type: Type) -> Value:
-    match type.kind:
-        case Kind.TEXT:
-            return text
-        case Kind.BOOL:
-            return {"true": True, "false": False}.get(text.lower())
-        case Kind.TIME:
-            return parse_time(text)
-        case Kind.LOCAL:
-            return parse_time(text + "Z")
-        case Kind.DOUBLE:
-            return float(text)
-        case Kind.INT | Kind.DECIMAL:
-            units = Decimal(text).scaleb(type.scale)
-            whole = int(units)
-            return whole if units == whole and abs(whole) < 10 ** min(type.width, 38) else None
-        case _:
-            return int(text)
+def _value(literal: str, type: Type) -> Value:
+    """The literal as a value of the column's type. A text needs no quotes: YAML has its own."""
+    if type.kind is Kind.TEXT and literal != "NULL" and not literal.startswith("'"):
+        return literal
+    return parse_literal(literal, type)

@@ -1,0 +1,200 @@
+"""Loading a pack: every file read, checked against the others, and hashed. All independent errors come out at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from features.query import Query
+from features.refusal import Place, Refusal, suggest
+from features.schema import Schema
+from features.sql import parse_condition, parse_query
+from features.types import BIGINT, DOUBLE, Type
+from models.scorer import Scorer, load_scorer
+from rules.examples import check_examples
+from rules.language import read_rules
+from rules.lists import read_list
+from rules.records import ListEntry, RuleSet
+from sekisho.canonical import canonical, pack_hash
+from sekisho.errors import SekishoError
+from sekisho.pack import Pack
+from sekisho.pack_toml import PackHead, read_head, read_legs
+from sekisho.toml import Document
+
+_KNOWN = ("pack.toml", "features.sql", "rules.yaml")
+_IGNORED = (".md", ".py", ".ipynb")  # what people keep beside a pack; no part of its hash
+
+_T = TypeVar("_T")
+
+
+class PackErrors(SekishoError):
+    """A pack that was not loaded, with every refusal, in the order of the files and their lines."""
+
+    def __init__(self, path: Path, refusals: Iterable[Refusal]) -> None:
+        self.refusals = sorted(refusals, key=lambda r: (_order(r.file), r.file, r.place.line, r.place.column))
+        count = f"{len(self.refusals)} errors" if len(self.refusals) > 1 else "an error"
+        super().__init__(f"the pack {path} has {count}", "mend what stands below, then load it again")
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.what, *(str(refusal) for refusal in self.refusals)])
+
+
+def score_columns(model: str) -> dict[str, Type]:
+    """The columns that a model adds to every event."""
+    return {f"{model}_score": BIGINT, f"{model}_raw": DOUBLE, f"{model}_probability": DOUBLE}
+
+
+def load_pack(path: Path) -> Pack:
+    """The pack in a folder. Raises PackErrors with all that is wrong: file, line, column, what, and what to do."""
+    loader = _Loader(path)
+    pack = loader.load()
+    if pack is None or loader.refusals:
+        raise PackErrors(path, loader.refusals)
+    return pack
+
+
+@dataclass
+class _Loader:
+    path: Path
+    refusals: list[Refusal] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def load(self) -> Pack | None:
+        """The pack, or None where it cannot be put together; see also `refusals`."""
+        if not self.path.is_dir():
+            raise PackErrors(self.path, [Refusal("there is no such folder", "name the folder of a pack")])
+        text = self.read("pack.toml")
+        document = None if text is None else self.attempt("pack.toml", lambda: Document(text))
+        if document is None:
+            return None
+        head = read_head(document)
+        lists = self.lists()
+        models = self.models(head)
+        query = self.query(head.schema)
+        legs = read_legs(document, head.schema, lambda sql: parse_condition(sql, head.schema.columns(), lists))
+        self.note("pack.toml", document.refusals)
+        self.refuse_strangers(head)
+        if query is None:
+            return None
+        rules = self.rules(self.columns(head.schema, query, models), lists)
+        return Pack(
+            name=head.name,
+            description=head.description,
+            owner=head.owner,
+            hash=pack_hash(self.files),
+            schema=head.schema,
+            policy=head.policy,
+            labels=head.labels,
+            legs=legs,
+            query=query,
+            rules=rules,
+            models=models,
+            alert=head.alert,
+            files=self.files,
+        )
+
+    # --- files ---
+
+    def read(self, name: str, required: bool = True) -> str | None:
+        """A text file of the pack; it becomes part of the hash."""
+        raw = self.bytes(name, required)
+        try:
+            return None if raw is None else raw.decode()
+        except UnicodeDecodeError as error:
+            place = Place(raw.count(b"\n", 0, error.start) + 1 if raw else 0)
+            self.note(name, [Refusal(f"byte {error.start} is not UTF-8", "save the file as UTF-8", place)])
+            return None
+
+    def bytes(self, name: str, required: bool = True) -> bytes | None:
+        """A file's canonical bytes; they become part of the hash."""
+        file = self.path / name
+        if not file.is_file():
+            if required:
+                self.note(name, [Refusal("this file is missing", "a pack has pack.toml, features.sql and rules.yaml")])
+            return None
+        self.files[name] = canonical(name, file.read_bytes())
+        return self.files[name]
+
+    def refuse_strangers(self, head: PackHead) -> None:
+        """A file that nothing names is a mistake: rules.yml would be no rules at all."""
+        known = {*_KNOWN, *self.files, *(name for pair in head.models for name in pair)}
+        for file in sorted(self.path.rglob("*")):
+            name = file.relative_to(self.path).as_posix()
+            hidden = any(part.startswith((".", "__")) for part in Path(name).parts)
+            if file.is_file() and not hidden and file.suffix not in _IGNORED and name not in known:
+                self.note(name, [Refusal("nothing in the pack uses this file", suggest(name, known))])
+
+    # --- errors ---
+
+    def note(self, file: str, refusals: Iterable[Refusal]) -> None:
+        self.refusals += [Refusal(r.what, r.fix, r.place, file) for r in refusals]
+
+    def attempt(self, file: str, action: Callable[[], _T]) -> _T | None:
+        """What the action gives, or None after noting its refusal."""
+        try:
+            return action()
+        except Refusal as refusal:
+            self.note(file, [refusal])
+            return None
+
+    # --- parts ---
+
+    def lists(self) -> dict[str, tuple[ListEntry, ...]]:
+        """Every lists/*.csv by its name."""
+        lists = {}
+        for file in sorted((self.path / "lists").glob("*.csv")):
+            name = f"lists/{file.name}"
+            if not file.stem.isidentifier() or file.stem.lower() != file.stem:
+                fix = "use lower-case letters, digits and _: a condition names it"
+                self.note(name, [Refusal(f"{file.stem!r} cannot name a list", fix)])
+            text = self.read(name)
+            if text is not None:
+                lists[file.stem], refusals = read_list(text)
+                self.note(name, refusals)
+        return lists
+
+    def query(self, schema: Schema) -> Query | None:
+        """features.sql, parsed."""
+        text = self.read("features.sql")
+        return None if text is None else self.attempt("features.sql", lambda: parse_query(text, schema))
+
+    def models(self, head: PackHead) -> tuple[Scorer, ...]:
+        """Every model with its card."""
+        scorers: list[Scorer] = []
+        for model, card in head.models:
+            parts = [self.bytes(name) for name in (model, card)]
+            if parts[0] is not None and parts[1] is not None:
+                raw, description = parts[0], parts[1]
+                scorer = self.attempt(card, lambda raw=raw, description=description: load_scorer(raw, description))  # type: ignore[misc]
+                scorers += [scorer] if scorer else []
+        return tuple(scorers)
+
+    def columns(self, schema: Schema, query: Query, models: tuple[Scorer, ...]) -> dict[str, Type]:
+        """What a rule may read: fields, system columns, features and scores."""
+        columns = schema.columns() | dict(query.features)
+        for scorer in models:
+            for name in scorer.features:
+                if name not in columns:
+                    what = f"the model {scorer.name} reads {name}, which the pack does not have"
+                    self.note("pack.toml", [Refusal(what, suggest(name, columns))])
+            for name, type in score_columns(scorer.name).items():
+                if name in columns:
+                    what = f"the model {scorer.name} adds the column {name}, which the pack already has"
+                    self.note("pack.toml", [Refusal(what, "rename the feature or the model")])
+                columns[name] = type
+        return columns
+
+    def rules(self, columns: dict[str, Type], lists: dict[str, tuple[ListEntry, ...]]) -> RuleSet:
+        """rules.yaml, with its examples run."""
+        text = self.read("rules.yaml", required=False) or ""
+        rules, refusals = read_rules(text, lambda sql: parse_condition(sql, columns, lists), lists)
+        if not refusals:
+            refusals = check_examples(rules, columns)
+        self.note("rules.yaml", refusals)
+        return rules
+
+
+def _order(file: str) -> int:
+    return _KNOWN.index(file) if file in _KNOWN else len(_KNOWN)
