@@ -1,0 +1,135 @@
+"""Keys and texts by their bytes: hash tables whose slots point at records in an arena, freed when no longer needed.
+
+A key is a run of int64 words: for each part its 8 or 16 bytes, or a text's length and its bytes padded with zeros. The
+kinds of the parts are fixed in a store, so equal words are equal keys. A slot is four words; record 0 is an empty slot.
+Linear probing, at most half full; a removal closes the gap, so there are no tombstones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.arena import Int
+from features.hashing import mix
+from features.kernel import kernel
+from features.sheet import HANDLE_BITS, VALID, Bytes, Ints
+
+SLOT = 4
+HASH, RECORD, NEWEST, NUMBER = 0, 1, 2, 3  # NEWEST: greatest event_time of a key; NUMBER: its serial
+
+NARROW, WIDE, DOUBLE, TEXT = 0, 1, 2, 3  # how a cell is read
+
+_SEED, _FACTOR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x87C37B91114253D5)
+_ROTATE, _BACK = np.uint64(29), np.uint64(35)
+_NEGATIVE_ZERO = -(2**63)
+
+
+@kernel
+def hash_words(key: Ints, start: int, count: int) -> Int:
+    """A well-mixed hash of key[start : start + count]."""
+    h = _SEED ^ np.uint64(count)
+    for k in range(start, start + count):
+        h = (h ^ np.uint64(key[k])) * _FACTOR
+        h = (h << _ROTATE) | (h >> _BACK)
+    return np.int64(mix(h))
+
+
+@kernel
+def plain(cell: int, kind: int) -> int:
+    """The cell with the two zeros of a double made one, so that bits compare as values."""
+    return 0 if kind == DOUBLE and cell == _NEGATIVE_ZERO else cell
+
+
+@kernel
+def text_words(handle: int) -> int:
+    """Words that `write_text` writes."""
+    return 1 + (((handle & ((1 << HANDLE_BITS) - 1)) + 7) >> 3)
+
+
+@kernel
+def write_text(handle: int, text: Bytes, key: Ints, start: int) -> int:
+    """Write a text's length and bytes at key[start]; the end of what was written."""
+    origin, length = handle >> HANDLE_BITS, handle & ((1 << HANDLE_BITS) - 1)
+    key[start] = length
+    end = start + 1 + ((length + 7) >> 3)
+    if length > 0:
+        key[end - 1] = 0
+    target = key.view(np.uint8)
+    for k in range(length):
+        target[8 * (start + 1) + k] = text[origin + k]
+    return end
+
+
+@kernel
+def write_key(parts: Ints, cells: Ints, valid: Bytes, text: Bytes, i: int, key: Ints, start: int) -> int:
+    """Write event i's key at key[start]; its end, -1 if a part is NULL, or -1 - (words needed) if there is no room.
+
+    parts: int64[p, 2], the row of each part and how it is read.
+    """
+    need = start
+    for part in range(len(parts)):
+        row, kind = parts[part, 0], parts[part, 1]
+        if valid[row, i] != VALID:
+            return -1
+        need += text_words(cells[row, i]) if kind == TEXT else 2 if kind == WIDE else 1
+    if need > len(key):
+        return -1 - need
+    at = start
+    for part in range(len(parts)):
+        row, kind = parts[part, 0], parts[part, 1]
+        if kind == TEXT:
+            at = write_text(cells[row, i], text, key, at)
+            continue
+        key[at] = plain(cells[row, i], kind)
+        at += 1
+        if kind == WIDE:
+            key[at] = cells[row + 1, i]
+            at += 1
+    return at
+
+
+@kernel
+def probe(table: Ints, words: Ints, key_at: int, h: int, key: Ints, start: int, count: int) -> int:
+    """Where in the table the key's slot is, or the empty slot where it belongs.
+
+    key_at: where in a record its key begins; the low half of a record's first word is how many words it has.
+    """
+    mask = len(table) - 1
+    at = (h * SLOT) & mask
+    while table[at + RECORD] != 0:
+        if table[at + HASH] == h:
+            record = table[at + RECORD]
+            if words[record] & 0xFFFFFFFF == count:
+                k = 0
+                while k < count and words[record + key_at + k] == key[start + k]:
+                    k += 1
+                if k == count:
+                    return at
+        at = (at + SLOT) & mask
+    return at
+
+
+@kernel
+def remove(table: Ints, at: int) -> None:
+    """Empty a slot and move later ones of its run up, so that every key stays reachable."""
+    mask = len(table) - 1
+    hole, at = at, (at + SLOT) & mask
+    while table[at + RECORD] != 0:
+        home = (table[at + HASH] * SLOT) & mask
+        if (at - home) & mask >= (at - hole) & mask:
+            table[hole : hole + SLOT] = table[at : at + SLOT]
+            hole = at
+        at = (at + SLOT) & mask
+    table[hole : hole + SLOT] = 0
+
+
+@kernel
+def rehash(old: Ints, new: Ints) -> None:
+    """Fill a larger, empty table from another."""
+    mask = len(new) - 1
+    for slot in range(0, len(old), SLOT):
+        if old[slot + RECORD] != 0:
+            at = (old[slot + HASH] * SLOT) & mask
+            while new[at + RECORD] != 0:
+                at = (at + SLOT) & mask
+            new[at : at + SLOT] = old[slot : slot + SLOT]

@@ -1,0 +1,284 @@
+"""The window engine against an oracle that keeps every row in a list and filters it by the frame."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from features.expr import Column
+from features.query import FUNCTIONS, Frame, WindowCall
+from features.sheet import DEGRADED, ENTERS, SKIPPED, Layout, Sheet, sheet_of, take
+from features.types import BIGINT, BOOL, DOUBLE, HUGEINT, TEXT, TIME, Type, decimal
+from features.windows import WindowPlan, WindowState, advance, plan_windows
+
+COLUMNS: dict[str, Type] = {
+    "event_time": TIME,
+    "card": TEXT,
+    "shop": BIGINT,
+    "place": DOUBLE,
+    "huge": decimal(30, 0),
+    "amount": decimal(18, 2),
+    "total": HUGEINT,
+    "ratio": DOUBLE,
+    "city": TEXT,
+    "flag": BOOL,
+}
+KEYS = [("card",), ("shop",), ("card", "shop"), ("place",), ("huge", "card"), ()]
+ARGUMENTS = ["amount", "total", "ratio", "city", "shop"]
+LATENESS = 40
+Value = int | float | str | None
+
+
+# --- the oracle ---
+
+
+@dataclass
+class Row:
+    time: int
+    event: dict[str, Value]
+
+
+def oracle(call: WindowCall, rows: Sequence[Row], at: int) -> Value:
+    """The call's value for rows[at], the newest of its time, among all rows of its key so far."""
+    frame, now = call.frame, rows[at].time
+    if call.function == "lag":
+        seen = [row for row in rows[:at] if counts(call, row)]
+        return value_of(call, seen[-call.offset]) if len(seen) >= call.offset else None
+    chosen = []
+    for place, row in enumerate(rows):
+        if frame.mode == "range":
+            inside = (frame.start is None or row.time >= now - frame.start) and row.time <= now - frame.end
+            inside = inside and (frame.end > 0 or place <= at)
+        else:
+            inside = (frame.start is None or place >= at - frame.start) and place <= at - frame.end
+        if inside and not (frame.exclude_current and place == at) and counts(call, row):
+            chosen.append(row)
+    return fold(call, [value_of(call, row) for row in chosen])
+
+
+def counts(call: WindowCall, row: Row) -> bool:
+    """True when the row passes the filter, and has an argument where one is asked for."""
+    if call.filter is not None and not row.event["flag"]:
+        return False
+    keeps_nulls = call.function in ("first_value", "last_value", "lag") and not call.ignore_nulls
+    return call.argument is None or keeps_nulls or value_of(call, row) is not None
+
+
+def value_of(call: WindowCall, row: Row) -> Value:
+    return row.event[call.argument.name] if isinstance(call.argument, Column) else 1
+
+
+def fold(call: WindowCall, values: list) -> Value:
+    """What SQL says of these values, by Python's integers."""
+    n, function = len(values), call.function
+    scale = 10**call.argument.type.scale if call.argument is not None else 1
+    match function:
+        case "count" | "count_star":
+            return n
+        case "count_distinct":
+            return len(set(values))
+        case "var_samp" | "var_pop" | "stddev_samp" | "stddev_pop":
+            divisor = n - 1 if function.endswith("samp") else n
+            if divisor <= 0:
+                return None
+            spread = n * sum(v * v for v in values) - sum(values) ** 2
+            variance = float(Fraction(spread, n * divisor * scale * scale))
+            return math.sqrt(variance) if function.startswith("std") else variance
+    if n == 0:
+        return None
+    match function:
+        case "sum":
+            return sum(values)
+        case "avg":
+            return float(Fraction(sum(values), n * scale))
+        case "min":
+            return min(values)
+        case "max":
+            return max(values)
+        case "first_value":
+            return values[0]
+        case "last_value":
+            return values[-1]
+    raise AssertionError(function)
+
+
+def expected(calls: Sequence[WindowCall], events: list[dict[str, Value]], fate: np.ndarray) -> list[list[Value]]:
+    """All calls' values, event by event."""
+    kept: dict[tuple[int, tuple[Value, ...]], list[Row]] = {}
+    stores = {call.partition: number for number, call in enumerate(calls)}
+    results = []
+    for event, mark in zip(events, fate, strict=True):
+        placed: dict[int, tuple[list[Row], int]] = {}
+        for partition, number in stores.items():
+            key = tuple(event[part.name] for part in partition)  # type: ignore[attr-defined]
+            if mark != ENTERS or None in key:
+                continue
+            rows = kept.setdefault((number, key), [])
+            at = len(rows)
+            while at > 0 and rows[at - 1].time > event["event_time"]:
+                at -= 1
+            rows.insert(at, Row(event["event_time"], event))
+            placed[number] = rows, at
+        found = [placed.get(stores[call.partition]) for call in calls]
+        results.append([None if f is None else oracle(c, *f) for c, f in zip(calls, found, strict=True)])
+    return results
+
+
+# --- random calls and streams ---
+
+
+def random_frame(rng: random.Random, function: str) -> Frame:
+    width = rng.choice([0, 1, 7, 30, 100])
+    end = rng.choice([0, 0, 0, 1, 5, 20])
+    mode = rng.choice(["range", "range", "rows"])
+    if mode == "rows":
+        width, end = rng.choice([0, 1, 2, 5]), rng.choice([0, 0, 1, 3])
+    start = None if rng.random() < 0.25 and function != "count_distinct" else width
+    return Frame(mode, start, end, exclude_current=rng.random() < 0.3)
+
+
+def random_call(rng: random.Random, number: int, keys: Sequence[tuple[str, ...]]) -> WindowCall:
+    while True:
+        function, name = rng.choice(FUNCTIONS), rng.choice(ARGUMENTS)
+        kind = COLUMNS[name]
+        if function in ("sum", "avg") and not kind.exact:
+            continue
+        if function.startswith(("var", "std")) and (not kind.exact or kind.wide):
+            continue
+        if function in ("min", "max") and kind is TEXT:
+            continue
+        break
+    result = {
+        "sum": decimal(38, kind.scale), "min": kind, "max": kind, "first_value": kind, "last_value": kind, "lag": kind,
+    }.get(function, BIGINT if function.startswith("count") else DOUBLE)  # fmt: skip
+    return WindowCall(
+        name=f"w{number}",
+        function=function,
+        argument=None if function == "count_star" else Column(kind, name),
+        filter=Column(BOOL, "flag") if rng.random() < 0.4 else None,
+        partition=tuple(Column(COLUMNS[part], part) for part in rng.choice(keys)),
+        frame=random_frame(rng, function),
+        type=result,
+        ignore_nulls=rng.random() < 0.5,
+        offset=rng.choice([1, 1, 2, 4]),
+    )
+
+
+def random_events(rng: random.Random, n: int, cards: int = 4, step: int = 3) -> list[dict[str, Value]]:
+    """Ties, late events up to and beyond the lateness, NULLs, negative and huge amounts, both zeros."""
+    now, events = 1_000, []
+    huge = rng.random() < 0.3
+    for _ in range(n):
+        now += rng.choice([0, 0, 1, step])
+        late = rng.choice([0, 0, 0, rng.randrange(LATENESS), LATENESS + 5 if rng.random() < 0.1 else 1])
+        amount = rng.choice([rng.randrange(-500, 500), 7, 10**17, -(10**18) + 1] if huge else [rng.randrange(-50, 50)])
+        event: dict[str, Value] = {
+            "event_time": now - late,
+            "card": rng.choice([*(f"card {'x' * k}{k}" for k in range(cards)), "", "カード"]),
+            "shop": rng.randrange(-3, 3),
+            "place": rng.choice([0.0, -0.0, 1.5]),
+            "huge": rng.choice([2**64, 2**64 + 1, -(2**90)]),
+            "amount": amount,
+            "total": rng.choice([2**70 + now, -(2**100), 5, -5]),
+            "ratio": rng.choice([0.1, -2.5, 1e300, -1e-300, float(rng.randrange(5))]),
+            "city": rng.choice(["Kyoto", "奈良", "", "Kobe", "a town with a longer name than most"]),
+            "flag": rng.random() < 0.7,
+        }
+        for name in event.keys() - {"event_time"}:
+            if rng.random() < 0.1:
+                event[name] = None
+        events.append(event)
+    return events
+
+
+def clocks(rng: random.Random, events: list[dict[str, Value]]) -> tuple[np.ndarray, np.ndarray]:
+    """Each event's fate and the watermark before it."""
+    fate, marks, mark = np.zeros(len(events), np.uint8), np.zeros(len(events), np.int64), -(2**63)
+    for i, event in enumerate(events):
+        marks[i] = mark
+        if event["event_time"] < mark - LATENESS:
+            fate[i] = DEGRADED
+        elif rng.random() < 0.03:
+            fate[i] = SKIPPED
+        else:
+            mark = max(mark, event["event_time"])
+    return fate, marks
+
+
+def prepare(calls: Sequence[WindowCall], events: list[dict[str, Value]]) -> tuple[WindowPlan, Sheet]:
+    layout = Layout()
+    for name, kind in COLUMNS.items():
+        layout.add(name, kind)
+    plan = plan_windows(calls, layout, LATENESS)
+    assert plan.inputs == []
+    return plan, sheet_of(layout, {name: [event[name] for event in events] for name in COLUMNS})
+
+
+def run(
+    plan: WindowPlan, calls: Sequence[WindowCall], sheet: Sheet, fate: np.ndarray, marks: np.ndarray,
+    cut: int = 0, threads: int = 1, restore: bool = False,
+) -> list[list[Value]]:  # fmt: skip
+    """The engine's values, in batches of `cut` events (0: all at once), through a snapshot after each if `restore`."""
+    state, results = WindowState.empty(plan), []
+    for start in range(0, sheet.n, cut or sheet.n):
+        part = np.arange(start, min(sheet.n, start + (cut or sheet.n)))
+        batch = take(sheet, part)
+        advance(plan, state, batch, fate[part], marks[part], sheet.layout["event_time"], threads)
+        results += [[batch.value(call.name, i) for call in calls] for i in range(batch.n)]
+        if restore:
+            state = WindowState.restore(plan, {name: array.copy() for name, array in state.arrays().items()})
+    return results
+
+
+def check(calls: Sequence[WindowCall], got: list[list[Value]], want: list[list[Value]]) -> None:
+    for i, (left, right) in enumerate(zip(got, want, strict=True)):
+        for call, a, b in zip(calls, left, right, strict=True):
+            assert a == b, f"event {i}: {call} is {a!r}, not {b!r}"
+
+
+# --- the laws ---
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_calls_equal_the_oracle(seed: int) -> None:
+    """L2 to L5: every function, frame, filter and key gives the value that a plain list of all rows gives."""
+    rng = random.Random(seed)
+    calls = [random_call(rng, number, rng.sample(KEYS, 3)) for number in range(12)]
+    events = random_events(rng, 150, cards=rng.choice([1, 4]))
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_equals_the_oracle(function: str) -> None:
+    """L3: each function alone, over every kind of frame, on a stream whose rows are soon evicted."""
+    rng = random.Random(function)
+    calls = []
+    while len(calls) < 8:
+        call = random_call(rng, len(calls), [("card",), ("shop",)])
+        if call.function == function:
+            calls.append(call)
+    events = random_events(rng, 400, step=9)
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cuts_threads_and_snapshots_do_not_matter(seed: int) -> None:
+    """L6, L12: batches of 1, 7, 64 or all, on 1 to 3 threads, through snapshots or not: equal values."""
+    rng = random.Random(f"cuts {seed}")
+    calls = [random_call(rng, number, KEYS) for number in range(20)]
+    events = random_events(rng, 200)
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    want = run(plan, calls, sheet, fate, marks)
+    for cut, threads, restore in [(1, 1, False), (7, 2, True), (64, 3, False), (64, 1, True), (0, 3, False)]:
+        assert run(plan, calls, sheet, fate, marks, cut, threads, restore) == want, (cut, threads, restore)
