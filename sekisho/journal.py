@@ -1,0 +1,157 @@
+"""The journal: one small record a batch that says which input it decided, in which order, and to which bytes.
+
+The live lane commits it together with the batch's outputs; its last committed record is the truth about what is
+decided. A replay follows it, and a standby compares hashes with it.
+
+A record is one JSON object with a fixed order of keys, format version 1:
+
+    {"v":1,"sequence":7,"epoch":2,"confirmed":7,"pack":"<sha256>","merge":"log-time/1",
+     "ranges":[["payments",0,1200,1262],["payments",3,900,914]],
+     "counts":[74,1,2],"watermark_us":1700000000000000,"chain":"<sha256>"}
+
+sequence: 0, 1, 2... without a gap.   epoch: grows whenever a lane becomes active; a record of a lower epoch after a
+higher one is void.   confirmed: the greatest sequence whose outputs are known to be on their topics (in a transaction
+the record's own).   ranges: topic, partition, first offset, and the offset after the last; every record between them
+that a committed reader sees is part of the batch.   merge: the rule that orders them, `log-time/1`: take, again and
+again, the head of a partition that has the least record time, at equal times the least (topic, partition).
+counts: decisions, alerts, dead letters.   watermark_us: W after the batch, null before the first accepted event.
+chain: sha256 over the chain before (32 bytes; zeros at the start) and the batch's outputs, see `chain_of`.
+A record without ranges and outputs claims the epoch: it is written by a lane that becomes active without transactions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sekisho.errors import SekishoError
+
+VERSION = 1
+MERGE = "log-time/1"
+START = bytes(32)
+_KEYS = ("v", "sequence", "epoch", "confirmed", "pack", "merge", "ranges", "counts", "watermark_us", "chain")
+_MAX = 2**63 - 1
+
+
+class JournalError(SekishoError):
+    """A journal that cannot be followed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the journal: {what}", "do not delete it; find out who else writes to its topic")
+
+
+@dataclass(frozen=True, order=True)
+class Range:
+    """Records [first, end) of one partition."""
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class JournalRecord:
+    """One batch; see the module for each field."""
+
+    sequence: int
+    epoch: int
+    confirmed: int
+    pack: str
+    ranges: tuple[Range, ...]
+    counts: tuple[int, int, int]
+    watermark_us: int | None
+    chain: bytes
+    merge: str = MERGE
+
+    def encode(self) -> bytes:
+        """The record's bytes."""
+        values = {
+            "v": VERSION,
+            "sequence": self.sequence,
+            "epoch": self.epoch,
+            "confirmed": self.confirmed,
+            "pack": self.pack,
+            "merge": self.merge,
+            "ranges": [[r.topic, r.partition, r.first, r.end] for r in self.ranges],
+            "counts": self.counts,
+            "watermark_us": self.watermark_us,
+            "chain": self.chain.hex(),
+        }
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode(raw: bytes) -> JournalRecord:
+    """Read a record strictly. Raises JournalError that names the field at fault."""
+    try:
+        values = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise JournalError(f"a record is not JSON: {error}") from error
+    if not isinstance(values, dict) or values.get("v") != VERSION:
+        raise JournalError(f"a record is not of format version {VERSION}")
+    if tuple(values) != _KEYS:
+        raise JournalError(f"a record's keys are {', '.join(values)}; expected {', '.join(_KEYS)}")
+    counts, chain = values["counts"], values["chain"]
+    _demand(values["merge"] == MERGE, "merge", f"this version follows {MERGE}")
+    _demand(isinstance(values["pack"], str), "pack", "not a text")
+    _demand(isinstance(counts, list) and len(counts) == 3 and all(map(_natural, counts)), "counts", "not three counts")
+    _demand(isinstance(chain, str) and len(chain) == 64 and set(chain) <= set("0123456789abcdef"), "chain", "no sha256")
+    _demand(values["watermark_us"] is None or _whole(values["watermark_us"]), "watermark_us", "not microseconds")
+    for key in ("sequence", "epoch"):
+        _demand(_natural(values[key]), key, "not a natural number")
+    _demand(
+        _whole(values["confirmed"]) and -1 <= values["confirmed"] <= values["sequence"], "confirmed", "out of range"
+    )
+    return JournalRecord(
+        values["sequence"],
+        values["epoch"],
+        values["confirmed"],
+        values["pack"],
+        _ranges(values["ranges"]),
+        (counts[0], counts[1], counts[2]),
+        values["watermark_us"],
+        bytes.fromhex(chain),
+    )
+
+
+def chain_of(before: bytes, *parts: Iterable[bytes]) -> bytes:
+    """The chain after a batch: sha256 over `before`, then of decisions, alerts and dead letters, in this order, the
+    count (uint64, big-endian) and of each record its length (uint32) and its bytes."""
+    digest = sha256(before)
+    for part in parts:
+        records = list(part)
+        digest.update(len(records).to_bytes(8, "big"))
+        digest.update(b"".join([size for record in records for size in (len(record).to_bytes(4, "big"), record)]))
+    return digest.digest()
+
+
+def _ranges(values: Any) -> tuple[Range, ...]:
+    _demand(isinstance(values, list), "ranges", "not a list")
+    ranges = []
+    for value in values:
+        match value:
+            case [str(topic), int(partition), int(first), int(end)] if (
+                _natural(partition) and _natural(first) and first < end <= _MAX
+            ):
+                ranges.append(Range(topic, partition, first, end))
+            case _:
+                _demand(False, "ranges", f"not [topic, partition, first, end]: {value}")
+    places = [(r.topic, r.partition) for r in ranges]
+    _demand(places == sorted(set(places)), "ranges", "not in order of topic and partition, each once")
+    return tuple(ranges)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX
+
+
+def _natural(value: Any) -> bool:
+    return _whole(value) and value >= 0
+
+
+def _demand(good: bool, key: str, why: str) -> None:
+    if not good:
+        raise JournalError(f"field {key} of a record: {why}")

@@ -1,0 +1,210 @@
+"""A real Apache Kafka broker (KRaft) on loopback, without Docker: Java runs the jars that pom.xml names.
+
+    with KafkaBroker.start(folder) as broker:
+        broker.bootstrap          # "127.0.0.1:PORT"
+        broker.kill()             # SIGKILL: what a crash does
+        broker.restart()          # the same data, the same port
+
+Maven fetches the jars once into out/kafka. `missing()` says what a machine lacks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from sekisho.errors import SekishoError
+
+REQUIRE = "SEKISHO_REQUIRE_KAFKA"
+_START_S = 60.0
+# Kafka's ids are 16 bytes in base64; any will do on loopback.
+_CLUSTER_ID = "c2VraXNoby10ZXN0cw"
+
+
+class BrokerError(SekishoError):
+    """A broker that did not start or stop; its log is named."""
+
+
+def missing() -> str:
+    """What this machine lacks to run a broker, or ""."""
+    lacking = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    return f"no {' and no '.join(lacking)} on the PATH (Java 17 and Maven run the broker)" if lacking else ""
+
+
+def jars(pom: Path) -> Path:
+    """The folder of the broker's jars, fetched when pom.xml is newer. Raises BrokerError when Maven fails."""
+    folder = pom.parent / "out" / "kafka" / "lib"
+    stamp = folder / "pom.xml"
+    if stamp.is_file() and stamp.read_bytes() == pom.read_bytes():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=folder.parent))
+    command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        shutil.rmtree(fresh)
+        raise BrokerError(
+            f"Maven could not fetch the broker: {done.stdout[-800:]}", "look at the network and at pom.xml"
+        )
+    shutil.copy(pom, fresh / "pom.xml")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)
+    return folder
+
+
+@dataclass
+class KafkaBroker:
+    """One broker that is its own controller. Data and logs stay in `folder`; the port stays the same at a restart."""
+
+    folder: Path
+    lib: Path
+    port: int
+    controller_port: int
+    settings: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+    _seen: int = 0  # the length of the log before this run
+
+    @classmethod
+    def start(cls, folder: Path, pom: Path | None = None, settings: dict[str, str] | None = None) -> KafkaBroker:
+        """Format the storage and start. `settings` are added to server.properties."""
+        lib = jars(pom or _find_pom())
+        folder.mkdir(parents=True, exist_ok=True)
+        port, controller_port = free_ports(2)
+        broker = cls(folder, lib, port, controller_port, settings or {})
+        broker._format()
+        broker.run()
+        return broker
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "broker.log"
+
+    def run(self) -> None:
+        """Start the process and wait until it answers. Raises BrokerError with the end of its log."""
+        self._seen = self.log.stat().st_size if self.log.is_file() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self._java("-Xmx512m", "-Xms256m"), "kafka.Kafka", str(self.folder / "server.properties")],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C at the terminal is for the tests, not for the broker
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise BrokerError(f"the broker did not start: {self._last_words()}", f"read {self.log}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash does it."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGTERM: an orderly end."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Start again on the same data and port, killing what still runs."""
+        self.kill()
+        self.run()
+
+    def pause(self) -> None:
+        """SIGSTOP: it hangs, and its connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def __enter__(self) -> KafkaBroker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None and self.process.poll() is None:
+            os.kill(self.process.pid, number)
+
+    def _end(self, number: int) -> None:
+        self._signal(number)
+        if self.process is not None:
+            self.process.wait(timeout=_START_S)
+            self.process = None
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            if probe.connect_ex(("127.0.0.1", self.port)):
+                return False
+        return b"Kafka Server started" in self.log.read_bytes()[self._seen :]
+
+    def _last_words(self) -> str:
+        return self.log.read_text("utf-8", "replace")[-1500:]
+
+    def _java(self, *options: str) -> list[str]:
+        dated = "-Dorg.slf4j.simpleLogger.showDateTime=true"
+        return ["java", *options, "-XX:+UseSerialGC", dated, "-cp", f"{self.lib}/*"]
+
+    def _format(self) -> None:
+        properties = self.folder / "server.properties"
+        lines = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
+            "log.dirs": str(self.folder / "data"),
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "4",
+            "broker.session.timeout.ms": "2000",  # a restart after a kill waits for the old session to end
+            "broker.heartbeat.interval.ms": "500",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            "auto.create.topics.enable": "false",
+            **self.settings,
+        }
+        properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), "utf-8")
+        command = [*self._java("-Xmx128m", "-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
+        command += ["-t", _CLUSTER_ID, "-c", str(properties)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BrokerError(f"the storage was not formatted: {done.stderr[-800:]}", "look at the folder's rights")
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that were free a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _find_pom() -> Path:
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2]):
+        if (folder / "pom.xml").is_file():
+            return folder / "pom.xml"
+    raise BrokerError("pom.xml is not in this folder or above it", "run this from the project's folder")

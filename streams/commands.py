@@ -1,0 +1,70 @@
+"""`sekisho config` and `sekisho topics`: settings checked, topics made and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sekisho.errors import SekishoError
+from streams.settings import Settings, load_settings
+
+CONFIG = click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("sekisho.toml"),
+    show_default=True,
+    envvar="SEKISHO_CONFIG",
+    help="The settings' file.",
+)
+
+
+@click.group()
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command("check")
+@CONFIG
+def config_check(file: Path) -> None:
+    """Check the settings and print what they come to, without secrets."""
+    settings = load_settings(file)
+    for name, value in _lines(settings):
+        click.echo(f"{name:30} {value}")
+
+
+def _lines(settings: Settings) -> list[tuple[str, object]]:
+    lines: list[tuple[str, object]] = [("pack", settings.pack), ("state", settings.state)]
+    for table in ("kafka", "topics", "lane", "web"):
+        for key, value in vars(getattr(settings, table)).items():
+            shown = ", ".join(value) if key in ("client", "input") else value
+            lines.append((f"{table}.{key}", shown))
+    return lines
+
+
+@click.group()
+def topics() -> None:
+    """The topics that a worker reads and writes."""
+
+
+@topics.command("create")
+@CONFIG
+def topics_create(file: Path) -> None:
+    """Make the topics that are missing; never change one that exists."""
+    from streams.topics import create_topics
+
+    for name in create_topics(load_settings(file)):
+        click.echo(f"created {name}")
+
+
+@topics.command("check")
+@CONFIG
+def topics_check(file: Path) -> None:
+    """Say what differs between the topics and what they should be."""
+    from streams.topics import check_topics
+
+    settings = load_settings(file)
+    if problems := check_topics(settings):
+        raise SekishoError("\n".join(problems), "create missing topics: sekisho topics create; alter others by hand")
+    click.echo(f"all topics are as they should be on {settings.kafka.bootstrap}")

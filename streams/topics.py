@@ -1,0 +1,131 @@
+"""The topics that a worker needs: made where they are missing, compared where they exist, never altered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
+from kafka.errors import KafkaError
+
+from sekisho.errors import SekishoError
+from streams.settings import KafkaSettings, Settings
+
+_DAY_MS = 86_400_000
+_FINE = (0, 36)  # made; another process made it meanwhile
+_ANSWER_WITHIN_MS = 10_000
+# The settings of kafka-python that say what librdkafka's say; the others only tune librdkafka.
+_ADMIN_KEYS = {
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.mechanisms": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "ssl.ca.location": "ssl_cafile",
+    "ssl.certificate.location": "ssl_certfile",
+    "ssl.key.location": "ssl_keyfile",
+    "ssl.key.password": "ssl_password",
+}
+
+
+class TopicError(SekishoError):
+    """The cluster did not do what it was asked."""
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """How a topic should be. `single`: it must have one partition, no more; else more or fewer do no harm."""
+
+    name: str
+    partitions: int
+    replication: int
+    configs: Mapping[str, str]
+    single: bool = False
+
+
+def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpec, ...]:
+    """Every topic of the settings. log_append: the log's clock is the record time; else the pack names a field."""
+    topics = settings.topics
+    replicas = {"min.insync.replicas": str(min(2, topics.replication))}
+    kept = {"cleanup.policy": "delete", **replicas}
+    stamped = {"message.timestamp.type": "LogAppendTime"} if log_append else {}
+    inputs = kept | stamped | {"retention.ms": str(topics.input_retention_days * _DAY_MS)}
+    outputs = kept | {"retention.ms": str(topics.output_retention_days * _DAY_MS)}
+    # The journal says how the inputs were ordered, so it outlives them.
+    journal = kept | {"retention.ms": str((topics.input_retention_days + 7) * _DAY_MS)}
+    several = [(name, inputs) for name in topics.input]
+    several += [(name, outputs) for name in (topics.decisions, topics.alerts, topics.dead_letters)]
+    return (
+        *(TopicSpec(name, topics.partitions, topics.replication, configs) for name, configs in several),
+        TopicSpec(topics.journal, 1, topics.replication, journal, single=True),
+        TopicSpec(topics.control, 1, topics.replication, kept, single=True),
+    )
+
+
+def create_topics(settings: Settings, log_append: bool = True) -> tuple[str, ...]:
+    """Make what is missing; the names made. Raises TopicError."""
+    with _admin(settings.kafka) as admin:
+        existing = set(admin.list_topics())
+        missing = [spec for spec in wanted_topics(settings, log_append) if spec.name not in existing]
+        if missing:
+            made = [NewTopic(s.name, s.partitions, s.replication, topic_configs=dict(s.configs)) for s in missing]
+            answers = admin.create_topics(made, raise_errors=False)["topics"]
+            failed = [f"{a['name']}: {a['error_message']}" for a in answers if a["error_code"] not in _FINE]
+            if failed:
+                raise TopicError("\n".join(failed), "mend [topics] in the settings, or ask for the rights")
+            admin.wait_for_topics([spec.name for spec in missing])
+    return tuple(spec.name for spec in missing)
+
+
+def check_topics(settings: Settings, log_append: bool = True) -> tuple[str, ...]:
+    """What differs, a sentence each. Raises TopicError where the cluster does not answer."""
+    specs = wanted_topics(settings, log_append)
+    with _admin(settings.kafka) as admin:
+        existing = set(admin.list_topics())
+        present = [spec for spec in specs if spec.name in existing]
+        described = {topic["name"]: topic["partitions"] for topic in admin.describe_topics([s.name for s in present])}
+        resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in present]
+        configs = admin.describe_configs(resources, config_filter="all")["topic"] if resources else {}
+    problems = [f"{spec.name}: is missing" for spec in specs if spec.name not in existing]
+    for spec in present:
+        actual = {key: str(config["value"]) for key, config in configs[spec.name].items()}
+        problems += [f"{spec.name}: {problem}" for problem in _differences(spec, described[spec.name], actual)]
+    return tuple(problems)
+
+
+def _differences(spec: TopicSpec, partitions: list[dict[str, Any]], actual: Mapping[str, str]) -> Iterator[str]:
+    if spec.single and len(partitions) != 1:
+        yield f"has {len(partitions)} partitions, and works with 1 only"
+    replication = min(len(partition["replica_nodes"]) for partition in partitions)
+    if replication < spec.replication:
+        yield f"replication is {replication}, should be {spec.replication}"
+    for key, value in spec.configs.items():
+        found = actual.get(key, "")
+        if key == "retention.ms":
+            if int(found) != -1 and int(found) < int(value):
+                yield f"retention.ms is {found}, should be at least {value}, or -1"
+        elif found != value:
+            yield f"{key} is {found}, should be {value}"
+
+
+@contextmanager
+def _admin(settings: KafkaSettings) -> Iterator[KafkaAdminClient]:
+    known = {_ADMIN_KEYS[key]: value for key, value in settings.client.items() if key in _ADMIN_KEYS}
+    try:
+        admin = KafkaAdminClient(
+            bootstrap_servers=settings.bootstrap.split(","),
+            client_id="sekisho-topics",
+            bootstrap_timeout_ms=_ANSWER_WITHIN_MS,
+            **known,
+        )
+        try:
+            yield admin
+        finally:
+            admin.close()
+    except KafkaError as error:
+        raise TopicError(
+            f"{settings.bootstrap}: {type(error).__name__}: {str(error)[:300]}",
+            "look at [kafka] in the settings and at the brokers",
+        ) from error
