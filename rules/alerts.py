@@ -1,170 +1,198 @@
-"""Grouping alerts: one attack is a handful of notifications, and every decision is in one of them.
+"""Grouping alerts: an attack is a handful of notifications, and every decision of it stands in one of them.
 
 The clock is the log's watermark W (law L4), so a replay groups as live did. For each alert, in arrival order:
-  1. The clock moves on. A group into which no alert came for `quiet` of it is closed.
-  2. The group's key is the first `group_by` field that is not NULL; an alert without a key is a group of its own.
-  3. It opens a group, or joins the open one: count, money and members grow. A group that has been open for `max_open`
-     takes no more: it is closed and the alert opens the next.
-  4. An alert that joins *escalates* its group when its outcome is stronger, its typology new, or the group's money has
-     grown `amount_factor` times since it was last told (whichever of these `escalate_on` names).
-Notifications: `opened`, `escalated`, and `closed` where members came after the last one. Beyond `storm_limit` new groups
-of one leading rule within an hour of the clock none is sent on its own: one `storm` lists the first, `storm_over` the rest.
+  1. The clock moves on. A group that no alert has joined for more than `quiet` of it is closed.
+  2. The key is the first `group_by` field that is not NULL; an alert without a key is a group of its own.
+  3. The alert joins the open group of its key, or opens one: count, money and members grow. A group that has been open
+     for `max_open` takes no more: it is closed, and the alert opens the next.
+  4. An alert that joins escalates its group when its outcome is stronger than the group's, its typology is new, or the
+     group's money has reached `amount_factor` times what was last told (whichever of them `escalate_on` names).
+What goes out: `opened`, `escalated`, and `closed` if decisions joined after the last of those.
+Beyond `storm_limit` new groups of one leading rule in an hour of the clock, new ones are not told one by one: a single
+`storm` lists the hour's groups, and `storm_over` lists what came after it, when the hour has passed.
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from typing import Any
 
-from rules.records import HOUR_US, OUTCOMES, AlertPolicy, Rule
+from rules.alert_records import (
+    CLOSED,
+    ESCALATED,
+    OPENED,
+    STORM,
+    STORM_OVER,
+    Alert,
+    Member,
+    Notification,
+    stable_id,
+)
+from rules.records import HOUR_US, OUTCOMES, AlertPolicy
 
-OPENED, ESCALATED, CLOSED, STORM, STORM_OVER = "opened", "escalated", "closed", "storm", "storm_over"
-Text2 = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Alert:
-    """One decision that somebody should see. Times in microseconds; amounts in units of the amount field.
-
-    clock_us: W once the event had been taken in.   key: the group's, "" where all of group_by is NULL.
-    rule_ids: the live rules that hit, the leading one first.   reasons: internal, (en, ja) each.
-    customer_reasons: what the customer may be told, apart from the internal ones: tipping off is illegal.
-    entities: (field, token), see `entity_token`.
-    """
-
-    decision_id: str
-    payment_id: str | None
-    event_time_us: int
-    clock_us: int
-    act_by_us: int
-    outcome: str
-    score: int | None
-    amount: int | None
-    key: str
-    rule_ids: tuple[str, ...]
-    typologies: tuple[str, ...]
-    reasons: tuple[Text2, ...]
-    customer_reasons: tuple[Text2, ...]
-    owner: str
-    queue: str
-    entities: tuple[Text2, ...]
-
-    @property
-    def leading_rule(self) -> str:
-        """The rule that storms are counted by; "" for an alert that only a degraded event raised."""
-        return self.rule_ids[0] if self.rule_ids else ""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A decision in a group."""
-
-    decision_id: str
-    payment_id: str | None
-    event_time_us: int
-    amount: int | None
+__all__ = ["Alert", "AlertState", "Notification", "group_alerts"]
 
 
 @dataclass
-class Group:
-    """An open group: its first alert, and what has come together since. `told` counts members already sent."""
+class Gathering:
+    """What has come together: a group, or a storm's hour. `told`: how many members have been sent already."""
 
+    id: str
     first: Alert
     last_clock_us: int
     outcome: str
-    rule_ids: list[str]
-    typologies: list[str]
-    amount: int
-    members: list[Member]
-    told: int
-    told_amount: int
-    sequence: int
-
-
-@dataclass(frozen=True)
-class Notification:
-    """What goes out. `id` is stable: a replay gives the same.
-
-    kind: opened, escalated, closed, storm or storm_over.   sequence: its number within the group.
-    alert: the decision that caused it; of `closed` the group's first.   group_ids: the groups that a storm lists.
-    outcome, rule_ids, typologies, amount, members: of the whole group so far (of a storm: of all that it lists).
-    """
-
-    id: str
-    group_id: str
-    kind: str
-    sequence: int
-    alert: Alert
-    outcome: str
-    rule_ids: tuple[str, ...]
-    typologies: tuple[str, ...]
-    amount: int
-    members: tuple[Member, ...]
-    group_ids: tuple[str, ...] = ()
-
-    @property
-    def count(self) -> int:
-        return len(self.members)
-
-
-@dataclass
-class Storm:
-    """The new groups of one leading rule in the current hour: the first alert of each beyond the limit."""
-
-    groups: int = 0
-    held: list[Alert] = field(default_factory=list)
+    amount: int = 0
+    rule_ids: list[str] = field(default_factory=list)
+    typologies: list[str] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    held: bool = False
     told: int = 0
+    told_amount: int = 0
+    sequence: int = 0
 
 
 @dataclass
 class AlertState:
-    """Open groups by key, the least recently joined first; storms by leading rule; the clock."""
+    """Open groups by key, the one joined longest ago first; the current hour's new groups by leading rule."""
 
-    clock_us: int | None = None
-    groups: dict[str, Group] = field(default_factory=dict)
-    storms: dict[str, Storm] = field(default_factory=dict)
+    hour: int | None = None
+    groups: dict[str, Gathering] = field(default_factory=dict)
+    storms: dict[str, Gathering] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values, for a snapshot."""
+        """As plain values, for a snapshot. The order of the groups is part of the state."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> AlertState:
         """The state that `to_json` wrote."""
-        groups = {key: _group(value) for key, value in plain["groups"].items()}
-        storms = {
-            rule: Storm(value["groups"], [_alert(alert) for alert in value["held"]], value["told"])
-            for rule, value in plain["storms"].items()
-        }
-        return cls(plain["clock_us"], groups, storms)
+        groups, storms = (
+            {key: _gathering(value) for key, value in plain[name].items()} for name in ("groups", "storms")
+        )
+        return cls(plain["hour"], groups, storms)
 
 
-def build_alert(policy: AlertPolicy, rules: Sequence[Rule], token_key: bytes | None = None, **decision: Any) -> Alert:
-    """The alert of a decision, from the live rules that hit and were not lifted, in pack order.
+def group_alerts(policy: AlertPolicy, state: AlertState, alerts: Iterable[Alert]) -> list[Notification]:
+    """Take alerts in, in arrival order; the state is changed. However they are cut into calls, the same goes out."""
+    return [notification for alert in alerts for notification in _take_in(policy, state, alert)]
 
-    decision: decision_id, payment_id, event_time_us, clock_us, outcome, score, amount, and keys: for each group_by
-    field its value or None. Raises TypeError for a shadow rule (law L9).
-    """
-    if not all(type(rule) is Rule for rule in rules):
-        raise TypeError("a shadow rule cannot reach an alert")
-    ranked = sorted(rules, key=lambda rule: -OUTCOMES.index(rule.outcome))
-    keys: dict[str, str | None] = decision.pop("keys")
-    given = [(name, keys[name]) for name in policy.group_by if keys[name] is not None]
-    leading = ranked[0] if ranked else None
-    return Alert(
-        **decision,
-        act_by_us=decision["clock_us"] + policy.act_by_us,
-        key=group_key(*given[0]) if given else "",
-        rule_ids=tuple(rule.id for rule in ranked),
-        typologies=tuple(dict.fromkeys(rule.typology for rule in ranked if rule.typology)),
-        reasons=tuple((rule.reasons.en, rule.reasons.ja) for rule in ranked),
-        customer_reasons=tuple(
-            (rule.reasons.customer_en, rule.reasons.customer_ja) for rule in ranked if rule.reasons.customer_en
-        ),
-        owner=leading.owner if leading else "",
-        queue=leading.queue if leading else "",
-        entities=tuple((name, entity_token(str(value), token_key)) for name, value in given),
+
+def _take_in(policy: AlertPolicy, state: AlertState, alert: Alert) -> list[Notification]:
+    out = [*_close_quiet(policy, state, alert.clock_us), *_end_storms(state, alert.clock_us)]
+    group = state.groups.pop(alert.key, None)
+    if group and alert.clock_us - group.first.clock_us >= policy.max_open_us:
+        out += _close(group)
+        group = None
+    if group is None:
+        group = _gather(stable_id("group", alert.decision_id), alert)
+        out += _opened(policy, state, group, alert)
+    else:
+        reasons = _escalations(policy, group, alert)
+        _join(group, alert)
+        if reasons:
+            out.append(_tell(group, ESCALATED, alert))
+        elif group.held and (storm := state.storms.get(group.first.leading_rule)) and storm.held:
+            _join(storm, alert)
+            group.told += 1
+    if alert.key:
+        state.groups[alert.key] = group  # at the end: the order of the last joining
+    return out
+
+
+def _close_quiet(policy: AlertPolicy, state: AlertState, clock_us: int) -> list[Notification]:
+    out: list[Notification] = []
+    while state.groups:
+        key, group = next(iter(state.groups.items()))
+        if clock_us - group.last_clock_us <= policy.quiet_us:
+            break
+        del state.groups[key]
+        out += _close(group)
+    return out
+
+
+def _end_storms(state: AlertState, clock_us: int) -> list[Notification]:
+    """The first alert of another hour of the clock ends the storms of the last."""
+    if clock_us // HOUR_US == state.hour:
+        return []
+    over = [storm for storm in state.storms.values() if storm.held and storm.told < len(storm.members)]
+    state.hour, state.storms = clock_us // HOUR_US, {}
+    return [_tell(storm, STORM_OVER, storm.first) for storm in over]
+
+
+def _close(group: Gathering) -> list[Notification]:
+    return [_tell(group, CLOSED, group.first)] if group.told < len(group.members) else []
+
+
+def _opened(policy: AlertPolicy, state: AlertState, group: Gathering, alert: Alert) -> list[Notification]:
+    """Count the new group for its leading rule; tell it, or the storm that it begins, or nothing."""
+    rule = alert.leading_rule
+    storm = state.storms.get(rule)
+    if storm is None:
+        storm = state.storms[rule] = _gather(stable_id("storm", rule, alert.decision_id), alert)
+    else:
+        _join(storm, alert)
+    storm.groups.append(group.id)
+    if len(storm.groups) <= policy.storm_limit:
+        return [_tell(group, OPENED, alert)]
+    group.held, group.told, group.told_amount = True, 1, group.amount
+    if storm.held:
+        return []
+    storm.held = True
+    return [_tell(storm, STORM, alert)]
+
+
+def _escalations(policy: AlertPolicy, group: Gathering, alert: Alert) -> list[str]:
+    """Which of escalate_on an alert fulfils that is about to join."""
+    amount = group.amount + (alert.amount or 0)
+    fulfilled = {
+        "outcome": OUTCOMES.index(alert.outcome) > OUTCOMES.index(group.outcome),
+        "typology": not set(alert.typologies) <= set(group.typologies),
+        "amount": group.told_amount > 0 and amount >= policy.amount_factor * group.told_amount,
+    }
+    return [name for name in policy.escalate_on if fulfilled[name]]
+
+
+def _gather(id: str, alert: Alert) -> Gathering:
+    gathering = Gathering(id, alert, alert.clock_us, alert.outcome)
+    _join(gathering, alert)
+    return gathering
+
+
+def _join(gathering: Gathering, alert: Alert) -> None:
+    gathering.last_clock_us = alert.clock_us
+    gathering.outcome = max(gathering.outcome, alert.outcome, key=OUTCOMES.index)
+    gathering.amount += alert.amount or 0
+    gathering.members.append(Member(alert.decision_id, alert.payment_id, alert.event_time_us, alert.amount))
+    gathering.rule_ids += [id for id in alert.rule_ids if id not in gathering.rule_ids]
+    gathering.typologies += [name for name in alert.typologies if name not in gathering.typologies]
+
+
+def _tell(gathering: Gathering, kind: str, alert: Alert) -> Notification:
+    notification = Notification(
+        id=stable_id("notification", gathering.id, str(gathering.sequence)),
+        group_id=gathering.id,
+        kind=kind,
+        sequence=gathering.sequence,
+        alert=alert,
+        outcome=gathering.outcome,
+        rule_ids=tuple(gathering.rule_ids),
+        typologies=tuple(gathering.typologies),
+        amount=gathering.amount,
+        members=tuple(gathering.members),
+        groups=tuple(gathering.groups),
     )
+    gathering.sequence += 1
+    gathering.told, gathering.told_amount = len(gathering.members), gathering.amount
+    return notification
+
+
+def _gathering(plain: dict[str, Any]) -> Gathering:
+    first = {name: _tuples(value) for name, value in plain["first"].items()}
+    members = [Member(**member) for member in plain["members"]]
+    return Gathering(**{**plain, "first": Alert(**first), "members": members})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from features.refusal import Place, Refusal
 from rules.records import ListEntry
 from rules.times import TIME_FIX, parse_time
 
-FOREVER = (-(2**63), 2**63 - 1)
+OPEN_ENDS = (-(2**63), 2**63 - 1)
 HEADER = ("value", "starts", "expires")
+_CELL = re.compile(r'(?:"(?:[^"]|"")*"|[^,\n"])*(?:,|$)')
 _HEADER_FIX = "begin the file with the line: value,starts,expires,note (note may be left out)"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the file: where it begins, its cells, and its text."""
+
+    line: int
+    cells: list[str]
+    source: str
+
+    def refuse(self, what: str, fix: str, cell: int = 0) -> Refusal:
+        """A refusal at the cell's column."""
+        starts = [found.start() for found in _CELL.finditer(self.source)]
+        return Refusal(what, fix, Place(self.line, starts[cell] + 1 if cell < len(starts) else 1))
 
 
 def read_list(text: str) -> tuple[tuple[ListEntry, ...], list[Refusal]]:
@@ -19,57 +36,57 @@ def read_list(text: str) -> tuple[tuple[ListEntry, ...], list[Refusal]]:
 
     An empty `starts` or `expires` leaves that end open. A fourth column, `note`, is for people.
     """
-    rows = _rows(text)
     entries: list[ListEntry] = []
     refusals: list[Refusal] = []
+    line = 1
     try:
-        line, header = next(rows, (1, []))
-        if tuple(header) not in (HEADER, (*HEADER, "note")):
-            return (), [Refusal("this list has no proper header", _HEADER_FIX, Place(line, 1))]
-        for line, row in rows:
+        rows = _rows(text)
+        header = next(rows, _Row(1, [], ""))
+        if tuple(header.cells) not in (HEADER, (*HEADER, "note")):
+            return (), [header.refuse("this list has no proper header", _HEADER_FIX)]
+        for row in rows:
+            line = row.line
             try:
-                entries.append(_entry(row, len(header), line))
+                entries.append(_entry(row, len(header.cells)))
             except Refusal as refusal:
                 refusals.append(refusal)
     except csv.Error as error:
-        refusals.append(Refusal(f"this is not CSV: {error}", "quote values that hold commas or quotes", Place(line)))
+        what, fix = f"this is not CSV, here or in the row below: {error}", "quote values that hold commas or quotes"
+        refusals.append(Refusal(what, fix, Place(line, 1)))
     return tuple(entries), refusals
 
 
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row that is not empty, with the line on which it begins."""
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+def _rows(text: str) -> Iterator[_Row]:
+    """Each row that is not empty."""
+    lines = text.splitlines(keepends=True)
+    reader = csv.reader(lines, strict=True)
     while True:
-        line = reader.line_num + 1
-        row = next(reader, None)
-        if row is None:
+        line = reader.line_num
+        cells = next(reader, None)
+        if cells is None:
             return
-        if row:
-            yield line, row
+        if cells:
+            yield _Row(line + 1, cells, lines[line])
 
 
-def _entry(row: list[str], width: int, line: int) -> ListEntry:
-    if len(row) != width:
+def _entry(row: _Row, width: int) -> ListEntry:
+    if len(row.cells) != width:
         fix = "quote a value that holds a comma; leave an open start or expiry empty"
-        raise Refusal(f"this row has {len(row)} columns, the header has {width}", fix, Place(line, 1))
-    value = row[0]
+        raise row.refuse(f"this row has {len(row.cells)} columns, the header has {width}", fix)
+    value = row.cells[0]
     if not value or value != value.strip():
-        raise Refusal(f"{value!r} is no value", "write it without spaces around it", Place(line, 1))
-    starts_us, expires_us = (_bound(row, k, line) for k in (1, 2))
+        raise row.refuse(f"{value!r} is no value", "write it without spaces around it")
+    starts_us, expires_us = _bound(row, 1), _bound(row, 2)
     if starts_us >= expires_us:
-        raise Refusal(f"{value!r} expires before it starts", "swap the two times", Place(line, _column(row, 1)))
+        raise row.refuse(f"{value!r} does not start before it expires", "swap or correct the two times", 1)
     return ListEntry(value, starts_us, expires_us)
 
 
-def _bound(row: list[str], k: int, line: int) -> int:
-    if not row[k].strip():
-        return FOREVER[k - 1]
-    at = parse_time(row[k].strip())
+def _bound(row: _Row, k: int) -> int:
+    text = row.cells[k].strip()
+    if not text:
+        return OPEN_ENDS[k - 1]
+    at = parse_time(text)
     if at is None:
-        raise Refusal(f"{HEADER[k]} is {row[k]!r}, which is no time", TIME_FIX, Place(line, _column(row, k)))
+        raise row.refuse(f"{HEADER[k]} is {text!r}, which is no time", TIME_FIX, k)
     return at
-
-
-def _column(row: list[str], k: int) -> int:
-    """Where cell k begins in an unquoted row."""
-    return sum(len(cell) + 1 for cell in row[:k]) + 1

@@ -1,14 +1,12 @@
 """Rules over sheets: statuses, stages, lifting, fallbacks, shadows."""
 
-import time
-
 import numpy as np
 import pytest
 
-from features.expr import Call, Column, Literal
+from features.expr import Call, Column
 from features.lists import build_lists
 from features.sheet import ERROR, NULL, VALID, Layout, new_sheet, sheet_of
-from features.types import BIGINT, BOOL, TEXT, TIME
+from features.types import BOOL, TEXT, TIME
 from rules import evaluate as ev
 from rules.records import OUTCOMES, Reasons, Rule, RuleSet, ShadowRule
 

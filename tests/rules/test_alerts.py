@@ -1,0 +1,155 @@
+"""Alert grouping against hand-written ledgers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from rules.alert_records import AlertedDecision, build_alert, entity_token
+from rules.alerts import AlertState, group_alerts
+from rules.records import HOUR_US, AlertPolicy, Reasons, Rule, ShadowRule
+
+MINUTE = 60_000_000
+POLICY = AlertPolicy(
+    group_by=("terminal_id", "card_id"), amount_field="amount", escalate_on=("outcome", "typology", "amount"),
+    quiet_us=10 * MINUTE, max_open_us=3 * HOUR_US,
+)  # fmt: skip
+
+
+def rule(id="cnp_burst", outcome="review", typology="cnp", cls=Rule):
+    reasons = Reasons("internal why", "内部の理由", "please call us", "お電話ください")
+    return cls(id, None, "", outcome, reasons, "fraud desk", typology, queue="cards")
+
+
+def alert(k, minute, outcome="review", rules=None, amount=1_000, terminal="terminal-0000001", card=None, **more):
+    decision = AlertedDecision(
+        f"d{k}", f"p{k}", minute * MINUTE, minute * MINUTE, outcome, 700, amount,
+        {"terminal_id": terminal, "card_id": card},
+    )  # fmt: skip
+    return build_alert(POLICY, decision, [rule()] if rules is None else rules, **more)
+
+
+def told(notifications):
+    return [(n.kind, n.count, n.amount) for n in notifications]
+
+
+def test_an_attack_of_500_payments_is_a_few_notifications_that_list_them_all():
+    """Opened, escalations at ten times the money, and a last word with every member."""
+    attack = [alert(k, k // 10) for k in range(500)]
+    state = AlertState()
+    sent = group_alerts(POLICY, state, attack) + group_alerts(POLICY, state, [alert(500, 61)])
+    assert told(sent) == [
+        ("opened", 1, 1_000), ("escalated", 10, 10_000), ("escalated", 100, 100_000), ("closed", 500, 500_000),
+        ("opened", 1, 1_000),
+    ]  # fmt: skip
+    assert [m.decision_id for m in sent[3].members] == [f"d{k}" for k in range(500)]
+    assert len({n.group_id for n in sent[:4]}) == 1 and sent[4].group_id != sent[0].group_id
+    assert [n.sequence for n in sent] == [0, 1, 2, 3, 0] and len({n.id for n in sent}) == 5
+
+
+def test_a_stronger_outcome_and_a_new_typology_send_again_and_a_weaker_one_does_not():
+    """escalate_on: outcome, typology."""
+    strong, other = [rule("mule", "decline", "cnp")], [rule("scam", "review", "scam_authorised")]
+    alerts = [
+        alert(0, 0),
+        alert(1, 1, "decline", strong),
+        alert(2, 2),
+        alert(3, 3, rules=other),
+        alert(4, 4, rules=other),
+    ]
+    sent = group_alerts(POLICY, AlertState(), alerts)
+    assert told(sent) == [("opened", 1, 1_000), ("escalated", 2, 2_000), ("escalated", 4, 4_000)]
+    assert (sent[2].outcome, sent[2].typologies) == ("decline", ("cnp", "scam_authorised"))
+    assert sent[2].rule_ids == ("cnp_burst", "mule", "scam")
+
+
+def test_quiet_and_max_open_end_a_group():
+    """Ten minutes of silence, or three hours of noise; each ends exactly at its limit."""
+    assert [n.kind for n in group_alerts(POLICY, AlertState(), [alert(0, 0), alert(1, 10)])] == ["opened"]
+    assert [n.kind for n in group_alerts(POLICY, AlertState(), [alert(0, 0), alert(1, 11)])] == ["opened", "opened"]
+    noise = [alert(k, 5 * k, amount=1) for k in range(37)]
+    sent = group_alerts(AlertPolicy(**{**vars(POLICY), "escalate_on": ()}), AlertState(), noise)
+    assert told(sent) == [("opened", 1, 1), ("closed", 36, 36), ("opened", 1, 1)]
+
+
+def test_the_key_is_the_first_field_that_is_not_null_and_no_key_is_no_group():
+    """A card groups where there is no terminal; nothing pools strangers."""
+    sent = group_alerts(POLICY, AlertState(), [
+        alert(0, 0, terminal=None, card="card-00000001"), alert(1, 1, terminal=None, card="card-00000001"),
+        alert(2, 2, card="card-00000001"), alert(3, 3, terminal=None), alert(4, 3, terminal=None),
+    ])  # fmt: skip
+    assert [n.alert.decision_id for n in sent] == ["d0", "d2", "d3", "d4"]
+
+
+def test_a_late_alert_joins_while_the_clock_says_so():
+    """An outage of one terminal: its alerts come two hours late, together, and are one group."""
+    late = [alert(k, 0) for k in range(5)]
+    late = [type(a)(**{**vars(a), "clock_us": 120 * MINUTE}) for a in late]
+    assert len(group_alerts(POLICY, AlertState(), late)) == 1
+
+
+def test_a_storm_is_told_once_and_again_when_its_hour_is_over():
+    """60 terminals in an hour: 50 groups one by one, one storm that lists 51, one storm_over that lists 60."""
+    state = AlertState()
+    storm = [alert(k, k // 2, terminal=f"t{k}") for k in range(60)]
+    sent = group_alerts(POLICY, state, storm) + group_alerts(POLICY, state, [alert(60, 60, terminal="t60")])
+    kinds = [n.kind for n in sent]
+    assert kinds == ["opened"] * 50 + ["storm", "storm_over", "opened"]
+    assert [(n.count, len(n.groups)) for n in sent[50:52]] == [(51, 51), (60, 60)]
+    assert sent[50].group_id == sent[51].group_id
+
+
+def test_a_group_that_a_storm_holds_reports_its_members_in_the_storm():
+    """What joins a held group is in storm_over, so that nothing is told twice and nothing is left out."""
+    policy = AlertPolicy(**{**vars(POLICY), "storm_limit": 1})
+    alerts = [alert(0, 0, terminal="a"), alert(1, 1, terminal="b"), alert(2, 2, terminal="b"), alert(3, 61)]
+    assert told(group_alerts(policy, AlertState(), alerts)) == [
+        ("opened", 1, 1_000), ("storm", 2, 2_000), ("storm_over", 3, 3_000), ("opened", 1, 1_000),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_cuts_and_snapshots_change_nothing(seed):
+    """Law L6: any cut, with the state written to JSON and read back at each, gives the same notifications."""
+    draw = np.random.default_rng(seed)
+    minutes = np.cumsum(draw.integers(0, 6, 300))
+    outcomes = ("review", "hold", "decline")
+    policy = AlertPolicy(**{**vars(POLICY), "storm_limit": 4})
+    terminals = [None, "a", "b", "c", "d", "e"]
+    alerts = [
+        alert(
+            k,
+            int(minutes[k]),
+            outcomes[draw.integers(0, 3)],
+            [rule(f"r{draw.integers(0, 2)}", typology=f"t{draw.integers(0, 3)}")],
+            int(draw.integers(0, 9_000)),
+            terminals[draw.integers(0, 6)],
+        )
+        for k in range(300)
+    ]
+    whole, state, parts, at = group_alerts(policy, AlertState(), alerts), AlertState(), [], 0
+    while at < len(alerts):
+        step = int(draw.integers(1, 40))
+        parts += group_alerts(policy, state, alerts[at : at + step])
+        state, at = AlertState.from_json(json.loads(json.dumps(state.to_json()))), at + step
+    assert parts == whole
+    listed = {m.decision_id for n in whole for m in n.members} | {
+        m.decision_id for g in (*state.groups.values(), *state.storms.values()) for m in g.members
+    }
+    assert listed == {f"d{k}" for k in range(300)}
+
+
+def test_a_shadow_rule_cannot_reach_an_alert():
+    """Law L9, at run time as in the types."""
+    with pytest.raises(TypeError, match="shadow"):
+        alert(0, 0, rules=[rule(cls=ShadowRule)])
+
+
+def test_entities_leave_as_tokens_and_customer_reasons_stay_apart():
+    """Joinable under the bank's key, masked without one; no identifier is readable in an alert."""
+    masked, keyed = alert(0, 0), alert(0, 0, token_key=b"secret")
+    assert masked.entities == (("terminal_id", "****0001"),)
+    assert keyed.entities[0][1] == entity_token("terminal-0000001", b"secret") and len(keyed.entities[0][1]) == 32
+    assert "terminal-0000001" not in json.dumps([vars(masked), vars(keyed)])
+    assert masked.reasons == (("internal why", "内部の理由"),)
+    assert masked.customer_reasons == (("please call us", "お電話ください"),)
