@@ -11,6 +11,7 @@ from features.expr import Case, Column, Expr, Literal, walk
 from features.query import Frame, WindowCall
 from features.sql.coerce import settle
 from features.sql.facts import Facts, never_null
+from features.sql.source import function_name
 from features.sql.typer import Typer
 from features.sql.windows import Over, check_order, frame_of, resolve
 from features.types import BIGINT, DOUBLE, HUGEINT, NULL, Kind, Type, decimal
@@ -26,7 +27,7 @@ POSITIONAL = ("first_value", "last_value", "lag")
 _ARITHMETIC = ("sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop")
 _COUNTS = ("count_star", "count", "count_distinct")
 # lag reads the rows before the current one, whatever the frame says, as DuckDB does.
-_LAG_FRAME = Frame("rows", None, 1)
+LAG_FRAME = Frame("rows", None, 1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Calls:
         over = resolve(source, window, self.named)
         check_order(source, window, over)
         partition = tuple(self._key(key, facts) for key in over.partition)
-        frame = _LAG_FRAME if name == "lag" else frame_of(source, over)
+        frame = LAG_FRAME if name == "lag" else frame_of(source, over)
         argument = self._argument(parts, name)
         if name == "count" and argument is None:
             name = "count_star"
@@ -106,7 +107,7 @@ class Calls:
         source, node = self.rows.source, parts.function
         name = NAMES.get(type(node))
         if name is None:
-            text = str(node.this if isinstance(node, exp.Anonymous) else node.sql_name()).lower()
+            text = function_name(node)
             known = ", ".join(dict.fromkeys(NAMES.values()))
             raise source.refuse(node, f"the window function {text} is not supported", f"the functions are: {known}")
         if name in POSITIONAL and parts.filter is not None:

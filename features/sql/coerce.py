@@ -38,17 +38,32 @@ def common(a: Type, b: Type) -> Type | None:
     if a.kind is b.kind is Kind.INT:
         return max(a, b, key=lambda t: t.width)
     whole, scale = _digits(a, b)
+    if HUGEINT in (a, b):
+        return decimal(_WIDEST, scale)
     return decimal(whole + scale, min(scale, _WIDEST - whole))
 
 
-def sum_type(a: Type, b: Type, carry: int = 1) -> Type:
-    """The type of a + b and a - b, and with carry 0 of a % b."""
+def sum_type(a: Type, b: Type) -> Type:
+    """The type of a + b and a - b."""
+    both = _sum_digits(a, b)
+    return both if isinstance(both, Type) else decimal(both[0] + both[1] + 1, both[1])
+
+
+def remainder_type(a: Type, b: Type) -> Type:
+    """The type of a % b: DOUBLE where 38 digits do not hold both."""
+    both = _sum_digits(a, b)
+    if isinstance(both, Type):
+        return both
+    return decimal(both[0] + both[1], both[1]) if sum(both) <= _WIDEST else DOUBLE
+
+
+def _sum_digits(a: Type, b: Type) -> Type | tuple[int, int]:
+    """The common type of doubles or integers; else the digits before and after the point."""
     if DOUBLE in (a, b):
         return DOUBLE
     if a.kind is b.kind is Kind.INT:
         return max(a, b, key=lambda t: t.width)
-    whole, scale = _digits(a, b)
-    return decimal(whole + scale + carry, scale)
+    return _digits(a, b)
 
 
 def product_type(a: Type, b: Type) -> Type | None:

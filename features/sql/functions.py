@@ -103,7 +103,8 @@ def _round(typer: Typer, node: exp.Round, facts: Facts) -> Expr:
     value, digits = _number(typer, node, facts), _digits(typer, node, facts)
     type = value.type
     if type.kind is Kind.DECIMAL:
-        type = decimal(type.width, min(max(digits, 0), type.scale))
+        carry = int(digits < 0 and type.scale == 0)  # round(99, -1) has one digit more
+        type = decimal(type.width + carry, min(max(digits, 0), type.scale))
     if type == value.type and type.exact and digits >= type.scale:
         return value
     return typer.call(node, type, "round", value, param=digits)

@@ -8,9 +8,9 @@ from sqlglot import exp
 
 from features.expr import Column, Expr, Literal
 from features.sql import facts as proof
-from features.sql.coerce import cast, common, integer_literal, product_type, sum_type
+from features.sql.coerce import cast, common, integer_literal, product_type, remainder_type, sum_type
 from features.sql.facts import Facts
-from features.sql.source import did_you_mean
+from features.sql.source import begin, did_you_mean
 from features.sql.times import shifted
 from features.sql.typer import Handler, Typer, choose, compare
 from features.types import BIGINT, BOOL, DOUBLE, INTERVAL, LOCAL, NULL, TEXT, TIME, Kind, decimal
@@ -44,7 +44,13 @@ def _column(typer: Typer, node: exp.Column, facts: Facts) -> Expr:
 def _literal(typer: Typer, node: exp.Literal, facts: Facts) -> Expr:
     if node.is_string:
         return typer.literal(node, TEXT, node.this)
-    return number(typer, node, node.this)
+    return number(typer, node, _as_written(typer, node))
+
+
+def _as_written(typer: Typer, node: exp.Literal) -> str:
+    """The digits of the text: sqlglot writes a zero before a leading point, and DuckDB counts digits as written."""
+    text: str = node.this
+    return text[1:] if text.startswith("0.") and typer.source.sql[begin(node)] == "." else text
 
 
 def number(typer: Typer, node: exp.Expr, text: str) -> Literal:
@@ -136,13 +142,13 @@ def _whole_quotient(typer: Typer, node: exp.IntDiv, facts: Facts) -> Expr:
 def _remainder(typer: Typer, node: exp.Mod, facts: Facts) -> Expr:
     left, right = _numbers(typer, node, facts)
     _divisor(typer, node, right, facts)
-    type = sum_type(left.type, right.type, carry=0)
+    type = remainder_type(left.type, right.type)
     return typer.call(node, type, "mod", cast(left, type), cast(right, type))
 
 
 def _negated(typer: Typer, node: exp.Neg, facts: Facts) -> Expr:
     if isinstance(node.this, exp.Literal) and not node.this.is_string:
-        return number(typer, node, "-" + node.this.this)
+        return number(typer, node, "-" + _as_written(typer, node.this))
     inner = typer.expr(node.this, facts)
     if not inner.type.numeric and inner.type != INTERVAL:
         raise typer.refuse(node, f"{inner.type} has no negative", "use a number here")

@@ -9,12 +9,13 @@ from difflib import get_close_matches
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ParseError, TokenError
-from sqlglot.tokens import Token
+from sqlglot.parsers.duckdb import DuckDBParser
+from sqlglot.tokenizer_core import Token
 
 from features.refusal import Place, Refusal
 
 
-class _Parser(DuckDB.Parser):
+class _Parser(DuckDBParser):
     """DuckDB's grammar, which also notes where each operand begins: sqlglot keeps that for names and literals only."""
 
     def _parse_unary(self) -> exp.Expr | None:
@@ -96,6 +97,13 @@ def _unreadable(source: Source, error: ParseError) -> Refusal:
         if (token.line, token.col) == (line, end):
             return Refusal(what, fix, source.place_at(token.start))
     return Refusal(what, fix, source.origin)
+
+
+def function_name(node: exp.Expr) -> str:
+    """The name that a function was called by, lower case, or the SQL of what is no function."""
+    if isinstance(node, exp.Anonymous):
+        return str(node.this).lower()
+    return str(node.meta.get("name") or node.sql_name()).lower() if isinstance(node, exp.Func) else node.sql("duckdb")
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
