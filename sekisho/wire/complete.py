@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from features.kernel import kernel
 from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet
+from features.shims import Int
 from sekisho.wire.plan import DEFAULT, REQUIRED, ROW, WirePlan
 from sekisho.wire.reasons import KIND, MISSING, OK
 
@@ -12,8 +13,8 @@ _LENGTH = (1 << HANDLE_BITS) - 1
 
 @kernel
 def complete_row(
-    cells: Ints, valid: Bytes, text: Bytes, i: int, fields: Ints, kind: int, kinds: Ints
-) -> tuple[int, int]:
+    cells: Ints, valid: Bytes, text: Bytes, i: Int, fields: Ints, kind: Int, kinds: Ints
+) -> tuple[Int, Int]:
     """Put defaults into event i and check it: (code, field). The field is -1 for an unknown kind."""
     for f in range(len(fields)):
         row = fields[f, ROW]
@@ -29,13 +30,13 @@ def complete_row(
 
 
 @kernel
-def _same(text: Bytes, a: int, b: int) -> bool:
+def _same(text: Bytes, a: Int, b: Int) -> bool:
     """Do two handles name the same bytes?"""
     length = a & _LENGTH
     if length != b & _LENGTH:
         return False
     at, other = a >> HANDLE_BITS, b >> HANDLE_BITS
-    for k in range(length):
+    for k in range(length):  # noqa: SIM110
         if text[at + k] != text[other + k]:
             return False
     return True

@@ -3,9 +3,9 @@
 A record's id is the first 16 bytes of sha256 over the topic (its UTF-8 length as uint32, then its bytes), the partition
 (int32) and the offset (int64), all big-endian: anybody can recompute it.
 
-A content hash is SipHash-2-4 with 128 bits (Aumasson and Bernstein 2012, key zero) over the fields' values, each written
-so that no two contents give the same bytes: NULL as the word 0; a number as the words 1 and its bits; a text as the word
-2 + 8 x its length, then its bytes, padded with zeros to whole words. It never leaves the state.
+A content hash is SipHash-2-4 with 128 bits (Aumasson and Bernstein 2012, key zero) over the fields' values, each
+written so that no two contents give the same bytes: NULL as the word 0; a number as the words 1 and its bits; a text as
+the word 2 + 8 x its length, then its bytes, padded with zeros to whole words. It never leaves the state.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from features.kernel import kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet
+from features.shims import Int
 from features.types import Kind
 from sekisho.batch import Batch
 
@@ -90,12 +91,12 @@ def _record_ids(topics: Bytes, ends: Ints, topic: Ints, partition: Ints, offset:
 
 
 @kernel
-def _right(x: int, bits: int) -> int:
+def _right(x: Int, bits: Int) -> Int:
     return (x >> bits | x << (32 - bits)) & _MASK
 
 
 @kernel
-def _sha256_block(message: Bytes, at: int, w: Ints, state: Ints) -> None:
+def _sha256_block(message: Bytes, at: Int, w: Ints, state: Ints) -> None:
     """One block of FIPS 180-4, 32-bit words in int64."""
     for t in range(16):
         w[t] = 0
@@ -120,9 +121,9 @@ def content_hash(sheet: Sheet, rows: Ints) -> Ints:
     """int64[n, 2]: the hash of each event's values in `rows` (rows of the sheet's cells), in that order."""
     texts = {slot.row for slot in sheet.layout.slots.values() if slot.type.kind is Kind.TEXT}
     is_text = np.array([row in texts for row in rows], np.uint8)
-    hashes = np.empty((sheet.n, 2), np.uint64)
+    hashes = np.empty((sheet.n, 2), np.int64)
     _content_hash(sheet.cells, sheet.valid, sheet.text, np.ascontiguousarray(rows, np.int64), is_text, hashes)
-    return hashes.view(np.int64)
+    return hashes
 
 
 _INIT = np.array([0x736F6D6570736575, 0x646F72616E646F6D ^ 0xEE, 0x6C7967656E657261, 0x7465646279746573], np.uint64)
@@ -152,15 +153,15 @@ def _content_hash(cells: Ints, valid: Bytes, text: Bytes, rows: Ints, is_text: B
         c ^= np.uint64(0xEE)
         for _ in range(4):
             a, b, c, d = _round(a, b, c, d)
-        hashes[i, 0] = a ^ b ^ c ^ d
+        hashes[i, 0] = np.int64(a ^ b ^ c ^ d)
         b ^= np.uint64(0xDD)
         for _ in range(4):
             a, b, c, d = _round(a, b, c, d)
-        hashes[i, 1] = a ^ b ^ c ^ d
+        hashes[i, 1] = np.int64(a ^ b ^ c ^ d)
 
 
 @kernel
-def _word(text: Bytes, at: int, size: int) -> np.uint64:
+def _word(text: Bytes, at: Int, size: Int) -> np.uint64:
     """Up to eight bytes, least first."""
     word = np.uint64(0)
     for k in range(size):
@@ -169,14 +170,12 @@ def _word(text: Bytes, at: int, size: int) -> np.uint64:
 
 
 @kernel
-def _left(x: np.uint64, bits: int) -> np.uint64:
+def _left(x: np.uint64, bits: Int) -> np.uint64:
     return np.uint64((x << np.uint64(bits)) | (x >> np.uint64(64 - bits)))
 
 
 @kernel
-def _round(
-    a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64
-) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+def _round(a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """SipRound."""
     a += b
     c += d

@@ -12,6 +12,7 @@ import numpy as np
 
 from features.kernel import kernel
 from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet, new_sheet
+from features.shims import Int
 from sekisho.wire.complete import complete_row, fill_clocks
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_scan import (
@@ -101,9 +102,9 @@ PENDING_DOUBLE = 3  # in `valid`, until Python has rounded the double
 
 @kernel
 def _decode(
-    text: Bytes, offsets: Ints, limit: int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, kind: int,
+    text: Bytes, offsets: Ints, limit: Int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, kind: Int,
     kinds: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, good: Ints, bad: Ints,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Int, Int]:  # fmt: skip
     """Decode every record: (good ones, doubles left to Python). A bad record leaves no trace in the sheet."""
     after = np.full(len(entries) + len(nodes), -1, np.int64)  # the entry that last followed an entry or opened a node
     seen = np.full(len(entries), -1, np.int64)  # the last record that had the key
@@ -135,9 +136,9 @@ def _decode(
 
 @kernel
 def _record(
-    i: int, text: Bytes, start: int, end: int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, starts: Ints,
-    zone: Ints, cells: Ints, valid: Bytes, row: int, after: Ints, seen: Ints, inside: Ints, previous: Ints,
-) -> tuple[int, int, int, int]:  # fmt: skip
+    i: Int, text: Bytes, start: Int, end: Int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, starts: Ints,
+    zone: Ints, cells: Ints, valid: Bytes, row: Int, after: Ints, seen: Ints, inside: Ints, previous: Ints,
+) -> tuple[Int, Int, Int, Int]:  # fmt: skip
     """Read one record into event `row`: (code, position, field, doubles left to Python).
 
     The position of a good record is its last brace: there it is known that a field is missing.
@@ -182,7 +183,7 @@ def _record(
             if at >= end:
                 return TRUNCATED, end, -1, later
             c = text[at]
-        if c == OPEN_OBJECT or c == OPEN_ARRAY:
+        if c in (OPEN_OBJECT, OPEN_ARRAY):
             if entry >= 0 and (c == OPEN_ARRAY or entries[entry, NODE] < 0):
                 return WRONG_TYPE, at, _a_field(nodes, entries, entry), later
             if depth == MAX_DEPTH:
@@ -204,7 +205,7 @@ def _record(
             at, integer, code = scan_number(text, at, end)
             token = _INTEGER if integer else _NUMBER
             stop = at
-        elif c == LETTER_T or c == LETTER_F or c == LETTER_N:
+        elif c in (LETTER_T, LETTER_F, LETTER_N):
             at, code = scan_word(text, at, end)
             token, stop = _BOOL, at
         else:
@@ -243,7 +244,7 @@ def _record(
 
 
 @kernel
-def _a_field(nodes: Ints, entries: Ints, entry: int) -> int:
+def _a_field(nodes: Ints, entries: Ints, entry: Int) -> Int:
     """A field that is read at the entry or below it, or -1."""
     if entry < 0:
         return -1
@@ -254,9 +255,9 @@ def _a_field(nodes: Ints, entries: Ints, entry: int) -> int:
 
 @kernel
 def _key(
-    i: int, text: Bytes, at: int, end: int, here: int, nodes: Ints, entries: Ints, keys: Bytes, after: Ints,
-    seen: Ints, previous: Ints, depth: int,
-) -> tuple[int, int, int]:  # fmt: skip
+    i: Int, text: Bytes, at: Int, end: Int, here: Int, nodes: Ints, entries: Ints, keys: Bytes, after: Ints,
+    seen: Ints, previous: Ints, depth: Int,
+) -> tuple[Int, Int, Int]:  # fmt: skip
     """Read a key from behind its quote: (behind its closing quote or the bad byte, its entry or -1, code)."""
     if here < 0:
         stop, _, code = scan_string(text, at, end)
@@ -280,17 +281,17 @@ def _key(
 
 
 @kernel
-def _equal(text: Bytes, at: int, keys: Bytes, entries: Ints, entry: int) -> bool:
+def _equal(text: Bytes, at: Int, keys: Bytes, entries: Ints, entry: Int) -> bool:
     """Does the entry's key stand at `at`? The room for it was checked."""
     key = entries[entry, KEY]
-    for k in range(entries[entry, LENGTH]):
+    for k in range(entries[entry, LENGTH]):  # noqa: SIM110
         if text[at + k] != keys[key + k]:
             return False
     return True
 
 
 @kernel
-def _find(text: Bytes, at: int, length: int, nodes: Ints, entries: Ints, keys: Bytes, node: int) -> int:
+def _find(text: Bytes, at: Int, length: Int, nodes: Ints, entries: Ints, keys: Bytes, node: Int) -> Int:
     """The entry of a key in a node, or -1."""
     for entry in range(nodes[node, 0], nodes[node, 1]):
         if entries[entry, LENGTH] == length and _equal(text, at, keys, entries, entry):
@@ -299,10 +300,10 @@ def _find(text: Bytes, at: int, length: int, nodes: Ints, entries: Ints, keys: B
 
 
 @kernel
-def _misfits(how: int, token: int) -> bool:
+def _misfits(how: Int, token: Int) -> bool:
     """Can a field that is read so not be written as such a token?"""
-    if how == AS_TEXT or how == AS_TIME:
+    if how in (AS_TEXT, AS_TIME):
         return True
-    if how == AS_CATEGORY or how == AS_ID:
+    if how in (AS_CATEGORY, AS_ID):
         return token != _INTEGER
     return token == _BOOL and how != AS_BOOL

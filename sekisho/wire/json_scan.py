@@ -6,6 +6,7 @@ import numpy as np
 
 from features.kernel import kernel
 from features.sheet import Bytes
+from features.shims import Int
 from sekisho.wire.reasons import CONTROL, ESCAPE, NUL, OK, SYNTAX, TRUNCATED, UTF8
 
 QUOTE, BACKSLASH, COMMA, COLON, MINUS = 34, 92, 44, 58, 45
@@ -21,7 +22,7 @@ _TRUE, _FALSE, _NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"fa
 
 
 @kernel
-def skip_space(data: Bytes, at: int, end: int) -> int:
+def skip_space(data: Bytes, at: Int, end: Int) -> Int:
     """The first byte from `at` that is no white space, or `end`."""
     while at < end and data[at] <= 32 and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
         at += 1
@@ -29,7 +30,7 @@ def skip_space(data: Bytes, at: int, end: int) -> int:
 
 
 @kernel
-def utf8_width(data: Bytes, at: int, end: int) -> int:
+def utf8_width(data: Bytes, at: Int, end: Int) -> Int:
     """How many bytes the character at `at` has, or 0 if they are not valid UTF-8 (Unicode 15, table 3-7)."""
     lead = data[at]
     if lead < 0x80:
@@ -51,7 +52,7 @@ def utf8_width(data: Bytes, at: int, end: int) -> int:
 
 
 @kernel
-def _hex4(data: Bytes, at: int, end: int) -> int:
+def _hex4(data: Bytes, at: Int, end: Int) -> Int:
     """Four hexadecimal digits, or -1."""
     if at + 4 > end:
         return np.int64(-1)
@@ -68,7 +69,7 @@ def _hex4(data: Bytes, at: int, end: int) -> int:
 
 
 @kernel
-def _escape(data: Bytes, at: int, end: int) -> tuple[int, int, int]:
+def _escape(data: Bytes, at: Int, end: Int) -> tuple[Int, Int, Int]:
     """The escape whose backslash is at `at`: (width, code point, code)."""
     if at + 1 >= end:
         return 0, 0, TRUNCATED
@@ -91,7 +92,7 @@ def _escape(data: Bytes, at: int, end: int) -> tuple[int, int, int]:
 
 
 @kernel
-def scan_string(data: Bytes, at: int, end: int) -> tuple[int, bool, int]:
+def scan_string(data: Bytes, at: Int, end: Int) -> tuple[Int, bool, Int]:
     """From behind the opening quote: (where the closing one or the bad byte is, has it escapes, code)."""
     escaped = False
     while True:
@@ -117,7 +118,7 @@ def scan_string(data: Bytes, at: int, end: int) -> tuple[int, bool, int]:
 
 
 @kernel
-def unescape(text: Bytes, at: int, end: int) -> int:
+def unescape(text: Bytes, at: Int, end: Int) -> Int:
     """Rewrite the scanned string text[at : end] in place without its escapes; where it ends now."""
     to = at
     while at < end:
@@ -145,14 +146,14 @@ def unescape(text: Bytes, at: int, end: int) -> int:
 
 
 @kernel
-def _skip_digits(data: Bytes, at: int, end: int) -> int:
+def _skip_digits(data: Bytes, at: Int, end: Int) -> Int:
     while at < end and 48 <= data[at] <= 57:
         at += 1
     return at
 
 
 @kernel
-def scan_number(data: Bytes, at: int, end: int) -> tuple[int, bool, int]:
+def scan_number(data: Bytes, at: Int, end: Int) -> tuple[Int, bool, Int]:
     """(where it stops or the bad byte is, is it an integer, code)."""
     if data[at] == MINUS:
         at += 1
@@ -179,7 +180,7 @@ def scan_number(data: Bytes, at: int, end: int) -> tuple[int, bool, int]:
 
 
 @kernel
-def scan_word(data: Bytes, at: int, end: int) -> tuple[int, int]:
+def scan_word(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """true, false or null: (where it stops or the bad byte is, code)."""
     c = data[at]
     word = _TRUE if c == LETTER_T else (_FALSE if c == LETTER_F else _NULL)

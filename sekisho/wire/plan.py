@@ -56,8 +56,12 @@ class WirePlan:
 
 
 def plan_wire(
-    schema: Schema, layout: Layout, default_zone: str = "UTC", ingest: Field | None = None, max_record_bytes: int = 2**20
-) -> WirePlan:  # fmt: skip
+    schema: Schema,
+    layout: Layout,
+    default_zone: str = "UTC",
+    ingest: Field | None = None,
+    max_record_bytes: int = 2**20,
+) -> WirePlan:
     """The plan of a schema whose columns stand in `layout`.
 
     ingest: a time field that fills record_time, where the log itself does not say it.

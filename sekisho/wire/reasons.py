@@ -1,4 +1,4 @@
-"""Why an event becomes a dead letter: every code, its name and a sentence. No sentence quotes a value: it may be personal."""
+"""Why an event becomes a dead letter: a code, a name and a sentence each. None quotes a value: it may be personal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 
 OK = 0
 PENDING = 1  # not a reason: a double's text that the kernel leaves to Python
-(EMPTY, TOO_BIG, NOT_AN_OBJECT, SYNTAX, TRUNCATED, TRAILING, TOO_DEEP, CONTROL, NUL, UTF8, ESCAPE, DUPLICATE_KEY) = range(
-    2, 14
-)
-(WRONG_TYPE, MISSING, NUMBER, DECIMALS, TOO_LARGE, NOT_FINITE, TIME, LEAP_SECOND, ABSURD_TIME, TIME_DIGITS, BOOLEAN,
- KIND) = range(14, 26)  # fmt: skip
+EMPTY, TOO_BIG, NOT_AN_OBJECT, SYNTAX, TRUNCATED, TRAILING, TOO_DEEP, CONTROL, NUL, UTF8, ESCAPE = range(2, 13)
+DUPLICATE_KEY, WRONG_TYPE, MISSING, NUMBER, DECIMALS, TOO_LARGE, NOT_FINITE = range(13, 20)
+TIME, LEAP_SECOND, ABSURD_TIME, TIME_DIGITS, BOOLEAN, KIND = range(20, 26)
 
 
 @dataclass(frozen=True)
@@ -39,9 +37,11 @@ REASONS = {
         "wrong_type", "the value is of another type than the field", "send the field's type, or change the schema"
     ),
     MISSING: Reason("missing", "a required field is missing or null", "send it, or make it optional in the schema"),
-    NUMBER: Reason("number", "the value is not a number", "send plain decimal digits, without separators or signs of currency"),
+    NUMBER: Reason("number", "the value is not a number", "send decimal digits, without separators or currency"),
     DECIMALS: Reason(
-        "decimals", "the number has more decimals than the field", "round it at its source, or raise the field's exponent"
+        "decimals",
+        "the number has more decimals than the field",
+        "round it at its source, or raise the exponent",
     ),
     TOO_LARGE: Reason(
         "too_large", "the number is beyond the limit (10^15 units; 10^308 for a double)", "correct it at its source"

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.kernel import kernel
 from features.sheet import Bytes, Ints
-from features.shims import POW10_LO, decimal_to_double, umul
+from features.shims import POW10_LO, Int, decimal_to_double, umul
 from sekisho.wire.reasons import (
     ABSURD_TIME,
     BOOLEAN,
@@ -35,11 +35,11 @@ MAX_TIME_US = np.int64(7_289_654_400_000_000)  # 2201-01-01T00:00:00Z
 _DAY_US = 86_400_000_000
 _POW10 = np.array([10**k for k in range(19)], np.int64)
 _TRUE, _FALSE = int.from_bytes(b"true", "big"), int.from_bytes(b"false", "big")
-_FAR = 10**12  # exponents beyond it are all alike
+_FAR = np.int64(10**12)  # exponents beyond it are all alike
 
 
 @kernel
-def _digit(data: Bytes, at: int, end: int) -> int:
+def _digit(data: Bytes, at: Int, end: Int) -> Int:
     """The digit at `at`, or -1."""
     if at < end and 48 <= data[at] <= 57:
         return np.int64(data[at]) - 48
@@ -47,7 +47,7 @@ def _digit(data: Bytes, at: int, end: int) -> int:
 
 
 @kernel
-def read_number(data: Bytes, start: int, end: int) -> tuple[bool, int, int, int, int]:
+def read_number(data: Bytes, start: Int, end: Int) -> tuple[bool, Int, Int, Int, Int]:
     """(negative, m, digits, x, code): the number is m x 10^x, and m has so many digits and no trailing zero.
 
     Takes [+-] digits [. digits] [e [+-] digits]. Where digits > 18, m is cut off and useless.
@@ -56,7 +56,7 @@ def read_number(data: Bytes, start: int, end: int) -> tuple[bool, int, int, int,
     if at < end and (data[at] == 45 or data[at] == 43):
         negative = data[at] == 45
         at += 1
-    mantissa, digits, zeros, x = np.int64(0), 0, 0, 0
+    mantissa, x, digits, zeros = np.int64(0), np.int64(0), 0, 0
     after_point, places = False, 0
     while at < end:
         d = np.int64(data[at]) - 48
@@ -101,7 +101,7 @@ def read_number(data: Bytes, start: int, end: int) -> tuple[bool, int, int, int,
 
 
 @kernel
-def read_decimal(data: Bytes, start: int, end: int, exponent: int, limit: int) -> tuple[int, int]:
+def read_decimal(data: Bytes, start: Int, end: Int, exponent: Int, limit: Int) -> tuple[Int, Int]:
     """int64 units of 10^-exponent, at most `limit` of them either way. Trailing zeros are no decimals."""
     negative, mantissa, digits, x, code = read_number(data, start, end)
     x += exponent
@@ -118,7 +118,7 @@ def read_decimal(data: Bytes, start: int, end: int, exponent: int, limit: int) -
 
 
 @kernel
-def read_double(data: Bytes, start: int, end: int) -> tuple[float, int]:
+def read_double(data: Bytes, start: Int, end: Int) -> tuple[float, Int]:
     """The nearest double, halves to even. PENDING where the text is too long for these few words; -0 is 0."""
     negative, mantissa, digits, x, code = read_number(data, start, end)
     if code != OK or digits == 0:
@@ -127,31 +127,29 @@ def read_double(data: Bytes, start: int, end: int) -> tuple[float, int]:
         return 0.0, TOO_LARGE
     if digits > 18 or x < -38 or x > 19:
         return 0.0, PENDING
-    if x > 0:
-        lo, hi = umul(np.uint64(mantissa), POW10_LO[x])
-        value = decimal_to_double(np.int64(lo), np.int64(hi), np.int64(0))
-    else:
-        value = decimal_to_double(mantissa, np.int64(0), -x)
+    up = max(x, 0)
+    lo, hi = umul(np.uint64(mantissa), POW10_LO[up])
+    value = decimal_to_double(np.int64(lo), np.int64(hi), up - x)
     return -value if negative else value, OK
 
 
 @kernel
-def read_bool(data: Bytes, start: int, end: int) -> tuple[int, int]:
+def read_bool(data: Bytes, start: Int, end: Int) -> tuple[Int, Int]:
     """true, false (in any case), 1 or 0."""
     length = end - start
     if length == 1 and (data[start] == 48 or data[start] == 49):
         return np.int64(data[start]) - 48, OK
     word = np.int64(0)
-    if length == 4 or length == 5:
+    if 4 <= length <= 5:
         for k in range(length):
             word = word << 8 | data[start + k] | 32  # lower case
-    if word == _TRUE or word == _FALSE:
+    if word in (_TRUE, _FALSE):
         return np.int64(word == _TRUE), OK
     return np.int64(0), BOOLEAN
 
 
 @kernel
-def _digits(data: Bytes, at: int, end: int, count: int) -> int:
+def _digits(data: Bytes, at: Int, end: Int, count: Int) -> Int:
     """The number that `count` digits from `at` make, or -1."""
     value = np.int64(0)
     for k in range(count):
@@ -163,7 +161,7 @@ def _digits(data: Bytes, at: int, end: int, count: int) -> int:
 
 
 @kernel
-def days_from_civil(year: int, month: int, day: int) -> int:
+def days_from_civil(year: Int, month: Int, day: Int) -> Int:
     """Days from 1970-01-01, proleptic Gregorian (H. Hinnant, chrono-compatible date algorithms)."""
     year -= month <= 2
     era = year // 400
@@ -173,14 +171,14 @@ def days_from_civil(year: int, month: int, day: int) -> int:
 
 
 @kernel
-def _month_days(year: int, month: int) -> int:
+def _month_days(year: Int, month: Int) -> Int:
     if month == 2:
         return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
     return 30 if month in (4, 6, 9, 11) else 31
 
 
 @kernel
-def _read_offset(data: Bytes, at: int, end: int) -> tuple[int, int]:
+def _read_offset(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """+hh:mm, +hhmm or +hh to the end of the text, as microseconds."""
     width = end - at
     hours = _digits(data, at + 1, end, 2)
@@ -198,7 +196,7 @@ def _read_offset(data: Bytes, at: int, end: int) -> tuple[int, int]:
 
 
 @kernel
-def read_time(data: Bytes, start: int, end: int, starts: Ints, offsets: Ints) -> tuple[int, int]:
+def read_time(data: Bytes, start: Int, end: Int, starts: Ints, offsets: Ints) -> tuple[Int, Int]:
     """RFC 3339, a space or t for T allowed, to UTC microseconds. Without an offset, or a date alone: in the zone."""
     year, month, day = _digits(data, start, end, 4), _digits(data, start + 5, end, 2), _digits(data, start + 8, end, 2)
     if year < 0 or month < 1 or month > 12 or day < 1 or data[start + 4] != 45 or data[start + 7] != 45:
@@ -245,7 +243,7 @@ def read_time(data: Bytes, start: int, end: int, starts: Ints, offsets: Ints) ->
 
 
 @kernel
-def in_range(time_us: int) -> tuple[int, int]:
+def in_range(time_us: Int) -> tuple[Int, Int]:
     """The time, refused before 1970 and after 2200."""
     if time_us < 0 or time_us >= MAX_TIME_US:
         return np.int64(0), ABSURD_TIME
@@ -253,7 +251,7 @@ def in_range(time_us: int) -> tuple[int, int]:
 
 
 @kernel
-def read_epoch(data: Bytes, start: int, end: int, decimals: int) -> tuple[int, int]:
+def read_epoch(data: Bytes, start: Int, end: Int, decimals: Int) -> tuple[Int, Int]:
     """A number of 10^decimals microseconds, to UTC microseconds."""
     time_us, code = read_decimal(data, start, end, decimals, MAX_TIME_US)
     if code == OK:
@@ -265,8 +263,8 @@ def read_epoch(data: Bytes, start: int, end: int, decimals: int) -> tuple[int, i
 
 @kernel
 def read_scalar(
-    how: int, param: int, data: Bytes, start: int, end: int, starts: Ints, offsets: Ints
-) -> tuple[int, int]:  # fmt: skip
+    how: Int, param: Int, data: Bytes, start: Int, end: Int, starts: Ints, offsets: Ints
+) -> tuple[Int, Int]:  # fmt: skip
     """A value that is not text, as its cell."""
     if how == AS_DECIMAL:
         return read_decimal(data, start, end, param, MAX_UNITS)

@@ -13,6 +13,7 @@ import pyarrow.types as pt
 from features.kernel import kernel
 from features.refusal import Refusal
 from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Doubles, Ints, Sheet, new_sheet, take
+from features.shims import Int
 from sekisho.wire.complete import complete_row, fill_clocks
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import Decoded
@@ -191,7 +192,7 @@ def _read_text(reading: _Reading, how: int, param: int, column: pa.Array, cells:
 
 @kernel
 def _place_texts(
-    data: Bytes, offsets: Ints, base: int, empty_is_null: bool, cells: Ints, valid: Bytes, codes: Ints
+    data: Bytes, offsets: Ints, base: Int, empty_is_null: bool, cells: Ints, valid: Bytes, codes: Ints
 ) -> None:
     """Handles of valid UTF-8 without NUL."""
     for i in range(len(cells)):
@@ -215,7 +216,7 @@ def _place_texts(
 
 @kernel
 def _read_scalars(
-    how: int, param: int, data: Bytes, offsets: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, codes: Ints
+    how: Int, param: Int, data: Bytes, offsets: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, codes: Ints
 ) -> None:
     """Values spelled in text; PENDING doubles are left to Python."""
     for i in range(len(cells)):
@@ -248,7 +249,7 @@ def _read_integers(how: int, param: int, column: pa.Array, cells: Ints) -> Ints:
 
 
 @kernel
-def _read_doubles(how: int, param: int, values: Doubles, cells: Ints, codes: Ints) -> None:
+def _read_doubles(how: Int, param: Int, values: Doubles, cells: Ints, codes: Ints) -> None:
     """Doubles as they are, or as int64 units of 10^-param where they are so near to one that no doubt is left."""
     power = 10.0**param
     limit = MAX_TIME_US if how == AS_EPOCH else MAX_UNITS
@@ -304,7 +305,7 @@ def _localise(values: Ints, naive: bool, starts: Ints, offsets: Ints, cells: Int
 
 @kernel
 def _complete(
-    cells: Ints, valid: Bytes, text: Bytes, fields: Ints, kind: int, kinds: Ints, codes: Ints, culprits: Ints
+    cells: Ints, valid: Bytes, text: Bytes, fields: Ints, kind: Int, kinds: Ints, codes: Ints, culprits: Ints
 ) -> None:
     """Defaults, required fields and the kind, for the rows that are still good."""
     for i in range(len(codes)):

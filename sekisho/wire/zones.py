@@ -11,6 +11,7 @@ import numpy as np
 
 from features.kernel import kernel
 from features.sheet import Ints
+from features.shims import Int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime(2201, 1, 1, tzinfo=UTC)
@@ -70,7 +71,7 @@ def _us(at: datetime) -> int:
 
 
 @kernel
-def to_utc(local: int, starts: Ints, offsets: Ints) -> int:
+def to_utc(local: Int, starts: Ints, offsets: Ints) -> Int:
     """UTC microseconds of naive local microseconds."""
     low, high = 0, len(starts)
     while low < high:

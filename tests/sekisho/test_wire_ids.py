@@ -93,7 +93,12 @@ for name, type in {"n": BIGINT, "t": TEXT, "d": DOUBLE, "u": TEXT}.items():
 
 def test_a_content_hash_is_siphash_of_the_documented_bytes() -> None:
     """The kernel hashes exactly the words that its docstring describes."""
-    values = [(5, "", 0.5, None), (None, "関所", -0.0, "x" * 8), (-1, None, None, "abcdefghi"), (2**62, "a\0", 1e300, "")]
+    values = [
+        (5, "", 0.5, None),
+        (None, "関所", -0.0, "x" * 8),
+        (-1, None, None, "abcdefghi"),
+        (2**62, "a\0", 1e300, ""),
+    ]
     columns = {name: [row[k] for row in values] for k, name in enumerate(LAYOUT.slots)}
     hashes = content_hash(sheet_of(LAYOUT, columns), np.arange(4))
     for row, got in zip(values, hashes, strict=True):
