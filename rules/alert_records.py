@@ -13,27 +13,10 @@ OPENED, ESCALATED, CLOSED, STORM, STORM_OVER = "opened", "escalated", "closed", 
 
 
 @dataclass(frozen=True)
-class AlertedDecision:
-    """What alerting has to know of a decision. Times in microseconds, `amount` in units of the amount field.
-
-    clock_us: W once the event has been taken in; its own time where there is no W yet.
-    keys: for each field of group_by its value.
-    """
-
-    decision_id: str
-    payment_id: str | None
-    event_time_us: int
-    clock_us: int
-    outcome: str
-    score: int | None
-    amount: int | None
-    keys: Mapping[str, str | None]
-
-
-@dataclass(frozen=True)
 class Alert:
-    """One decision that somebody should see.
+    """One decision that somebody should see. Times in microseconds, `amount` in units of the amount field.
 
+    clock_us: W once the event has been taken in; below 0 where there is no W yet.
     key: of its group, hashed; "" where all of group_by is NULL.   act_by_us: until when it is worth looking.
     rule_ids: the live rules that hit, the strongest first.   reasons: internal, (en, ja) each.
     customer_reasons: what the customer may be told, apart from the internal ones: tipping off is illegal.
@@ -101,26 +84,38 @@ class Notification:
 
 
 def build_alert(
-    policy: AlertPolicy, decision: AlertedDecision, rules: Sequence[Rule], token_key: bytes | None = None
+    policy: AlertPolicy,
+    rules: Sequence[Rule],
+    *,
+    decision_id: str,
+    payment_id: str | None,
+    event_time_us: int,
+    clock_us: int,
+    outcome: str,
+    score: int | None,
+    amount: int | None,
+    keys: Mapping[str, object],
+    token_key: bytes | None = None,
 ) -> Alert:
     """The alert of a decision, from the live rules that hit and were not lifted, in pack order.
 
+    keys: for each field of group_by its value.   token_key: the bank's key for entity tokens.
     Raises TypeError for a shadow rule: it has no side effects (law L9).
     """
     if not all(type(rule) is Rule for rule in rules):
         raise TypeError("a shadow rule cannot reach an alert")
     ranked = sorted(rules, key=lambda rule: -OUTCOMES.index(rule.outcome))
     reasons = [rule.reasons for rule in ranked]
-    given = [(name, value) for name in policy.group_by if (value := decision.keys[name]) is not None]
+    given = [(name, str(keys[name])) for name in policy.group_by if keys[name] is not None]
     return Alert(
-        decision_id=decision.decision_id,
-        payment_id=decision.payment_id,
-        event_time_us=decision.event_time_us,
-        clock_us=decision.clock_us,
-        act_by_us=decision.clock_us + policy.act_by_us,
-        outcome=decision.outcome,
-        score=decision.score,
-        amount=decision.amount,
+        decision_id=decision_id,
+        payment_id=payment_id,
+        event_time_us=event_time_us,
+        clock_us=clock_us,
+        act_by_us=(clock_us if clock_us >= 0 else event_time_us) + policy.act_by_us,
+        outcome=outcome,
+        score=score,
+        amount=amount,
         key=stable_id("key", *given[0]) if given else "",
         rule_ids=tuple(rule.id for rule in ranked),
         typologies=tuple(dict.fromkeys(rule.typology for rule in ranked if rule.typology)),

@@ -27,11 +27,12 @@ from rules.alert_records import (
     Alert,
     Member,
     Notification,
+    build_alert,
     stable_id,
 )
 from rules.records import HOUR_US, OUTCOMES, AlertPolicy
 
-__all__ = ["Alert", "AlertState", "Notification", "group_alerts"]
+__all__ = ["Alert", "AlertState", "Notification", "build_alert", "group_alerts"]
 
 
 @dataclass

@@ -76,7 +76,7 @@ class _Loader:
         legs = read_legs(document, head.schema, lambda sql: parse_condition(sql, head.schema.columns(), lists))
         self.note("pack.toml", document.refusals)
         self.refuse_strangers(head)
-        if query is None:
+        if query is None or models is None:  # the rules cannot be read without their columns
             return None
         rules = self.rules(self.columns(head.schema, query, models), lists)
         return Pack(
@@ -112,7 +112,7 @@ class _Loader:
         file = self.path / name
         if not file.is_file():
             if required:
-                self.note(name, [Refusal("this file is missing", "a pack has pack.toml, features.sql and rules.yaml")])
+                self.note(name, [Refusal("this file is missing", "put it into the pack, or name another in pack.toml")])
             return None
         self.files[name] = canonical(name, file.read_bytes())
         return self.files[name]
@@ -160,16 +160,20 @@ class _Loader:
         text = self.read("features.sql")
         return None if text is None else self.attempt("features.sql", lambda: parse_query(text, schema))
 
-    def models(self, head: PackHead) -> tuple[Scorer, ...]:
-        """Every model with its card."""
-        scorers: list[Scorer] = []
-        for model, card in head.models:
-            parts = [self.bytes(name) for name in (model, card)]
-            if parts[0] is not None and parts[1] is not None:
-                raw, description = parts[0], parts[1]
-                scorer = self.attempt(card, lambda raw=raw, description=description: load_scorer(raw, description))  # type: ignore[misc]
-                scorers += [scorer] if scorer else []
-        return tuple(scorers)
+    def models(self, head: PackHead) -> tuple[Scorer, ...] | None:
+        """Every model with its card; None where one cannot be loaded."""
+        scorers = [self.model(*pair) for pair in head.models]
+        names = [scorer.name for scorer in scorers if scorer]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            self.note("pack.toml", [Refusal(f"two models have the name {name}", "rename one of them in its card")])
+        return None if None in scorers else tuple(scorer for scorer in scorers if scorer)
+
+    def model(self, name: str, card_name: str) -> Scorer | None:
+        """One model and its card."""
+        model, card = self.bytes(name), self.bytes(card_name)
+        if model is None or card is None:
+            return None
+        return self.attempt(card_name, lambda: load_scorer(model, card))
 
     def columns(self, schema: Schema, query: Query, models: tuple[Scorer, ...]) -> dict[str, Type]:
         """What a rule may read: fields, system columns, features and scores."""

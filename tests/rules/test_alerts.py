@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rules.alert_records import AlertedDecision, build_alert, entity_token
+from rules.alert_records import build_alert, entity_token
 from rules.alerts import AlertState, group_alerts
 from rules.records import HOUR_US, AlertPolicy, Reasons, Rule, ShadowRule
 
@@ -22,11 +22,11 @@ def rule(id="cnp_burst", outcome="review", typology="cnp", cls=Rule):
 
 
 def alert(k, minute, outcome="review", rules=None, amount=1_000, terminal="terminal-0000001", card=None, **more):
-    decision = AlertedDecision(
-        f"d{k}", f"p{k}", minute * MINUTE, minute * MINUTE, outcome, 700, amount,
-        {"terminal_id": terminal, "card_id": card},
+    at = minute * MINUTE
+    return build_alert(
+        POLICY, [rule()] if rules is None else rules, decision_id=f"d{k}", payment_id=f"p{k}", event_time_us=at,
+        clock_us=at, outcome=outcome, score=700, amount=amount, keys={"terminal_id": terminal, "card_id": card}, **more,
     )  # fmt: skip
-    return build_alert(POLICY, decision, [rule()] if rules is None else rules, **more)
 
 
 def told(notifications):
