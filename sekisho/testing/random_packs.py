@@ -7,11 +7,19 @@ same words. What is drawn here is meant to be right; what must be refused is tes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
-from features.query import FUNCTIONS
+from features.query import FUNCTIONS, Query
+from features.refusal import Refusal
 from features.schema import Field, Schema
+from features.sheet import Layout
+from features.sql import parse_condition, parse_query
+from features.types import Type
+from features.window_plan import plan_windows
+from rules.records import OUTCOMES, STAGES, ListEntry, Reasons, Rule, RuleSet, ShadowRule
+from sekisho.pack import EventPolicy, LabelPolicy, Leg, Pack
+from sekisho.testing.random_logs import SECOND_US, START_US
 
 KINDS = ("payment", "outcome", "label", "login", "credit")
 ZONES = ("Asia/Tokyo", "Europe/Paris", "America/New_York", "UTC")
@@ -41,6 +49,102 @@ def random_schema(rng: Random) -> Schema:
         ),
         kinds=KINDS,
     )
+
+
+def random_pack(seed: int, calls: int = 6) -> Pack:
+    """A whole pack: schema, policies, features, rules, lists. Equal seeds give equal packs.
+
+    Now and then a draft says what the dialect refuses (the variance of a sum, say); then another is drawn.
+    """
+    rng = Random(seed)
+    schema = random_schema(rng)
+    query = _accepted_features(rng, schema, calls)
+    watched = tuple(
+        ListEntry(value, START_US, START_US + rng.choice((1, 3600, 10**6)) * SECOND_US) for value in ("c0", "t1", "JP")
+    )
+    lists = {"watched": watched}
+    leg_fields = {"account_id": "card_id", "card_id": "account_id", "amount": "amount"}
+    settled = parse_condition("kind = 'outcome' AND note = 'settled'", schema.columns(), lists)
+    return Pack(
+        name=f"random_{seed}",
+        description="",
+        owner="",
+        hash=f"{seed:064x}",
+        schema=schema,
+        policy=_random_policy(rng),
+        labels=LabelPolicy(names=("payment_id", "card_id"), reversal_field="reversal"),
+        legs=(Leg(settled, "credit", leg_fields),) if rng.random() < 0.7 else (),
+        query=query,
+        rules=_random_rules(rng, schema.columns() | dict(query.features), lists),
+        models=(),
+        alert=None,
+    )
+
+
+def _accepted_features(rng: Random, schema: Schema, calls: int) -> Query:
+    for _ in range(50):
+        try:
+            query = parse_query(random_features(rng, schema, calls), schema)
+            _plan(query, schema)
+        except Refusal:
+            continue
+        return query
+    raise AssertionError("fifty drafts of features.sql were refused")
+
+
+def _plan(query: Query, schema: Schema) -> None:
+    """Refusal where the window engine cannot take a call."""
+    layout = Layout()
+    for name, type in schema.columns().items():
+        layout.add(name, type)
+    for stage in query.stages:
+        plan_windows(stage.windows, layout, 0)
+        for name, expr in stage.outputs:
+            if name not in layout:
+                layout.add(name, expr.type)
+
+
+def _random_policy(rng: Random) -> EventPolicy:
+    return EventPolicy(
+        lateness_us=rng.choice((0, 10, 60, 3600, 86_400)) * SECOND_US,
+        max_clock_skew_us=60 * SECOND_US,
+        dedup_horizon_us=rng.choice((10, 3600, 10**6)) * SECOND_US,
+        inherit_horizon_us=rng.choice((10, 3600, 10**6)) * SECOND_US,
+        inherit=("card_id", "terminal_id", "amount"),
+    )
+
+
+def _random_rules(rng: Random, columns: dict[str, Type], lists: dict[str, tuple[ListEntry, ...]]) -> RuleSet:
+    kinds = {name: _kind(type) for name, type in columns.items() if name != "event_id"}
+    rules = [_random_rule(rng, k, random_condition(rng, kinds), columns, lists) for k in range(6)]
+    normal = tuple(rule.id for rule in rules if rule.stage == "normal")
+    rules = [replace(rule, lifts=normal[:2]) if rule.stage == "exempt" else rule for rule in rules]
+    shadows = [ShadowRule(**vars(rule) | {"id": f"shadow_{rule.id}"}) for rule in rules if rng.random() < 0.2]
+    return RuleSet(tuple(rules), tuple(shadows), lists)
+
+
+def _random_rule(
+    rng: Random, number: int, sql: str, columns: dict[str, Type], lists: dict[str, tuple[ListEntry, ...]]
+) -> Rule:
+    stage = rng.choice((*STAGES, "normal"))
+    fallbacks = ("ignore", "review", "outcome")
+    return Rule(
+        id=f"r{number}",
+        when=parse_condition(sql, columns, lists),
+        when_sql=sql,
+        outcome="approve" if stage == "exempt" else rng.choice(OUTCOMES[1:]),
+        reasons=Reasons(f"reason {number}", f"理由 {number}"),
+        owner="fraud team",
+        typology="any",
+        stage=stage,
+        on_unknown=rng.choice(fallbacks),
+        on_error=rng.choice(fallbacks),
+        expires_us=START_US + 7200 * SECOND_US if rng.random() < 0.2 else None,
+    )
+
+
+def _kind(type: Type) -> str:
+    return "exact" if type.exact else type.kind.value
 
 
 @dataclass

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 from features.query import Stage
 from features.types import Type
 from sekisho.pack import Pack
-from sekisho.testing.reference.expressions import ERROR, Row, evaluate
+from sekisho.testing.reference.expressions import EPOCH, ERROR, Row, evaluate
 from sekisho.testing.reference.intake import Admission, Event, IntakeState, Place, admit, derive, place
 from sekisho.testing.reference.rules import judge
 from sekisho.testing.reference.scores import score
@@ -72,7 +73,9 @@ def _stage(pack: Pack, state: State, stage: Stage, row: Row, enters: bool) -> Ro
 def record_id(where: Place) -> str:
     """A record's id follows from its event's place in the log, so that it is the same in every run (L8)."""
     topic, partition, offset = where
-    return sha256(f"{topic}/{partition}/{offset}".encode()).hexdigest()[:32]
+    name = topic.encode()
+    place_bytes = len(name).to_bytes(4, "big") + name + partition.to_bytes(4, "big") + offset.to_bytes(8, "big")
+    return sha256(place_bytes).hexdigest()[:32]
 
 
 def _record(pack: Pack, event: Event, admission: Admission, row: Row) -> Decision:
@@ -83,12 +86,17 @@ def _record(pack: Pack, event: Event, admission: Admission, row: Row) -> Decisio
         "id": record_id(place(event)),
         "event_id": row["event_id"],
         "payment_id": row.get("payment_id"),
-        "event_time": row["event_time"],
+        "event_time": _clock_text(int(row["event_time"])),  # type: ignore[arg-type]
         "source": {"topic": topic, "partition": partition, "offset": offset},
     }
     if admission.duplicate_of:
         return head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash}
     return head | _decide(pack, admission, row)
+
+
+def _clock_text(at_us: int) -> str:
+    """A time as records write it: RFC 3339 in UTC, six decimals."""
+    return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
 
 
 def _decide(pack: Pack, admission: Admission, row: Row) -> Decision:

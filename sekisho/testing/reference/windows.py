@@ -99,16 +99,17 @@ def aggregate(call: WindowCall, framed: Sequence[Seen]) -> Value:
 
 
 def _moment(function: str, x: Sequence[int], scale: int) -> float | None:
-    """L5: avg, variance and deviation from exact integers; each float() rounds once, half to even.
+    """L5: avg, variance and deviation of integers x in units of 10^-e, rounded once, half to even.
 
-    avg = rn(sum x) / rn(n 10^e); with D = n sum x^2 - (sum x)^2, var_samp = rn(D) / rn(n (n-1) 10^2e).
+    avg = rn(sum x / (n 10^e)); with D = n sum x^2 - (sum x)^2, var_samp = rn(D / (n (n-1) 10^2e)), var_pop with n^2;
+    stddev is the root of var. Python divides integers by integers with just this one rounding.
     """
     n, total = len(x), sum(x)
     if function == "avg":
-        return float(total) / float(n * 10**scale)
+        return total / (n * 10**scale)
     spread = n * sum(value * value for value in x) - total * total
     pairs = n * (n - 1) if function.endswith("_samp") else n * n
     if pairs == 0:
         return None
-    variance = float(spread) / float(pairs * 10 ** (2 * scale))
+    variance = spread / (pairs * 10 ** (2 * scale))
     return math.sqrt(variance) if function.startswith("stddev") else variance
