@@ -73,4 +73,4 @@ class Schema:
     def nullable(self, column: str) -> bool:
         """True when the column can be NULL on some event."""
         found = self.by_name.get(column)
-        return found is None or not found.required
+        return found is None or not (found.required or found.default)

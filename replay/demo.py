@@ -10,12 +10,12 @@ from rich.console import Console
 from replay.report import drive, show_summary
 from replay.run import Recorder, Step
 from replay.sources import Input
-from rules.alerts import Notification
+from rules.alert_records import OPENED, Notification
+from rules.records import OUTCOMES
 from sekisho.compile import Engine, compile_pack
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
-from sekisho.state import new_state
 from sekisho.testing.world import World
 
 _SHOWN = 3
@@ -57,7 +57,20 @@ def run_demo(payments: int, seed: int) -> None:
 
 def _decide(engine: Engine, log: Path, batch: int, console: Console, quiet: bool = False) -> _Witness:
     with _Witness(engine) as recorder:
-        seconds = drive(engine, new_state(engine), [Input(log)], recorder, console, batch, threads=1)
+        seconds = drive(engine, [Input(log)], recorder, console, batch, threads=1)
     if not quiet:
         show_summary(engine, recorder.totals, seconds, console)
     return recorder
+
+
+def _show_alerts(alerts: tuple[Notification, ...], console: Console) -> None:
+    """The strongest alerts that opened a group, with their reasons in both languages."""
+    opened = [alert for alert in alerts if alert.kind == OPENED]
+    ranked = sorted(opened, key=lambda alert: (-OUTCOMES.index(alert.outcome), -(alert.alert.score or 0)))
+    console.print(f"\n{len(alerts):,} notifications went out. The strongest that opened a group of alerts:")
+    for told in ranked[:_SHOWN]:
+        alert = told.alert
+        amount = "" if alert.amount is None else f"  ¥{alert.amount:,}"
+        console.print(f"  {told.outcome}  score {alert.score}{amount}  payment {alert.payment_id}", style="bold")
+        for en, ja in alert.reasons:
+            console.print(f"    {en}  ({ja})", markup=False)

@@ -9,17 +9,19 @@ import numpy as np
 
 from features.sheet import VALID, Ints
 from sekisho.batch import Batch, join
-from sekisho.wire.dead_letters import DeadLetter
 
 _FIRST, _LAST = -(2**63), 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Events in arrival order, and the dead letters among them. `read` is how far the source has been read, 0 to 1."""
+    """Events in arrival order, and the dead letters (JSON lines) among them.
+
+    read: how far the source has been read, 0 to 1.
+    """
 
     batch: Batch
-    dead: tuple[DeadLetter, ...]
+    dead: tuple[bytes, ...]
     read: float
 
     @property
@@ -37,7 +39,7 @@ class _Stream:
         self.chunks, self.done, self.read = chunks, False, 0.0
         self.held: Batch | None = None
         self.arrival = np.empty(0, np.int64)
-        self.dead: list[DeadLetter] = []
+        self.dead: list[bytes] = []
 
     @property
     def end(self) -> int:
@@ -87,7 +89,7 @@ def merge(logs: Sequence[Iterator[Chunk]]) -> Iterator[Chunk]:
 
 
 def _sorted(
-    parts: Sequence[tuple[Batch, Ints]], dead: tuple[DeadLetter, ...], read: float, streams: Sequence[_Stream]
+    parts: Sequence[tuple[Batch, Ints]], dead: tuple[bytes, ...], read: float, streams: Sequence[_Stream]
 ) -> Chunk:
     if not parts:
         empty = next(stream.held for stream in streams if stream.held is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,8 +15,9 @@ from typing import TypeVar
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.sheet import SKIPPED, VALID
+from features.sheet import SKIPPED
 from replay.merge import Chunk
+from rules.evaluate import HIT
 from rules.records import OUTCOMES
 from sekisho.compile import Engine
 from sekisho.decision import encode_decisions
@@ -25,7 +25,6 @@ from sekisho.intake import FLAG_NAMES
 from sekisho.state import State
 from sekisho.step import Decided, step
 from sekisho.wire.arrow import to_arrow
-from sekisho.wire.dead_letters import DeadLetter
 
 _T = TypeVar("_T")
 
@@ -53,7 +52,7 @@ class Step:
     """One batch of a run: what was decided (None where a chunk held nothing but dead letters), and how far it is."""
 
     decided: Decided | None
-    dead: tuple[DeadLetter, ...]
+    dead: tuple[bytes, ...]
     read: float
 
 
@@ -125,7 +124,7 @@ class Recorder:
         totals.dead += len(part.dead)
         if self.dead:
             for letter in part.dead:
-                self.dead.write(letter.to_json() + b"\n")
+                self.dead.write(letter + b"\n")
         if part.decided is None:
             return
         decided = part.decided
@@ -154,7 +153,7 @@ class Recorder:
         totals.outcomes.update({name: int(count) for name, count in zip(OUTCOMES, codes, strict=True)})
         for bit, name in FLAG_NAMES.items():
             totals.flags[name] += int(((decided.admission.flags[fresh] & bit) > 0).sum())
-        totals.rules.update(decided.results.hits(fresh))
+        totals.rules.update(_hits(decided))
 
     def _write_features(self, decided: Decided, rows: np.ndarray) -> None:  # type: ignore[type-arg]
         layout, fresh = self.engine.layout, rows[decided.admission.fate[rows] != SKIPPED]
@@ -164,3 +163,9 @@ class Recorder:
             assert self.features is not None
             self.writer = self.stack.enter_context(pq.ParquetWriter(self.features, table.schema, compression="zstd"))
         self.writer.write_table(table)
+
+
+def _hits(decided: Decided) -> dict[str, int]:
+    """How often each live rule hit."""
+    results = decided.results
+    return {rule.id: int(results.counts[k, HIT]) for k, rule in enumerate(results.rules)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from features.expr import Column, Expr
-from features.lists import ListTables
+from features.lists import ListTables, build_lists
 from features.program import Program, compile_program
 from features.refusal import Refusal
 from features.sheet import Layout, Slot
@@ -56,13 +56,13 @@ def compile_pack(pack: Pack) -> Engine:
     for name, type in pack.schema.columns().items():
         layout.add(name, type)
     rows = layout.rows
-    lists = ListTables(pack.rules.lists)
+    lists = build_lists(pack.rules.lists)
     intake = plan_intake(pack, layout)
     legs = tuple(LegEngine(leg, layout.temporary(BOOL)) for leg in pack.legs)
     leg_program = compile_program([(leg.leg.when, leg.when) for leg in legs], layout, lists.index)
     stages = tuple(_compile_stage(pack, k, layout, lists) for k in range(len(pack.query.stages)))
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
-    rules = compile_rules(pack.rules, layout, lists.index)
+    rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
     inputs = Layout({name: layout[name] for name in pack.schema.columns()}, rows, layout.literals, layout._handles)
     return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules)
 

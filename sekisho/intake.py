@@ -3,7 +3,7 @@
 For each event, with W the greatest event_time among the accepted events before it:
   1. It is *future* when event_time > record_time + max_clock_skew, *too late* when event_time < W - lateness.
   2. If its event_id was seen within dedup_horizon of W with the same content, it is a *duplicate*, whatever its clocks
-     say; with other content it is flagged *id_conflict*. The first record of an id is the one remembered, degraded or not.
+     say; with other content it is flagged *id_conflict*. The first record of an id is the one remembered.
   3. A duplicate, a future and a too late event enter no window and never move W. All others enter.
   4. A follow-up that enters takes the `inherit` fields that it lacks from the payment that it names.
   5. A label that enters gets its label_delta.
@@ -110,7 +110,7 @@ class Admission:
     """What the intake says of each event.
 
     fate: ENTERS, DEGRADED or SKIPPED.   flags: bits.   kind: index into the schema's kinds.   watermark: W before it.
-    first: int64[n, 3], topic, partition and offset of the record that a duplicate repeats.
+    first: int64[n, 3], topic (an index into `topics`), partition and offset of the record that a duplicate repeats.
     """
 
     fate: Bytes
@@ -118,6 +118,7 @@ class Admission:
     kind: Ints
     watermark: Ints
     first: Ints
+    topics: tuple[str, ...]
 
 
 def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> Admission:
@@ -128,7 +129,7 @@ def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> A
     _reserve(plan, state, sheet)
     out = Admission(
         np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.int64), np.empty(n, np.int64),
-        np.zeros((n, 3), np.int64),
+        np.zeros((n, 3), np.int64), tuple(state.topics),
     )  # fmt: skip
     content = content_hash(sheet, plan.fields)
     extra, used, done = np.empty(4096, np.uint8), np.zeros(1, np.int64), 0

@@ -39,9 +39,9 @@ class State:
 
     def report(self) -> dict[str, int]:
         """What it holds: keys, live rows and bytes, for health output."""
-        reports = [window.report() for window in self.windows]
+        stores = [store for window in self.windows for store in window.report()]
         ledgers = {f"{name}_bytes": getattr(self.intake, name).bytes for name in _LEDGERS}
-        return {key: sum(report[key] for report in reports) for key in ("keys", "rows", "bytes")} | ledgers
+        return {key: sum(getattr(store, key) for store in stores) for key in ("keys", "rows", "bytes")} | ledgers
 
 
 def new_state(engine: Engine) -> State:

@@ -14,7 +14,8 @@ import numpy as np
 from features.sheet import DEGRADED, ENTERS, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
 from features.windows import advance
 from models.scorer import score
-from rules.alerts import Notification, group_alerts
+from rules.alert_records import Notification
+from rules.alerts import group_alerts
 from rules.evaluate import RuleResults, evaluate
 from sekisho.alerts import alerts_of
 from sekisho.batch import Batch
@@ -64,13 +65,15 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
         stage.after.run(sheet, engine.lists)
     for scorer in engine.scorers:
         score(scorer, sheet, wanted)
-    results = evaluate(engine.rules, sheet, engine.lists, (admission.fate == DEGRADED).astype(np.uint8))
+    results = evaluate(engine.rules, sheet, engine.lists, (admission.fate == DEGRADED).astype(np.uint8), wanted)
 
     ids = record_ids(batch)
     rows = np.flatnonzero(decided)
-    alerts = alerts_of(engine, sheet, batch, ids, results, wanted) if engine.pack.alert else ()
-    notifications = group_alerts(engine.pack.alert, state.alerts, alerts) if alerts else ()
-    return state, Decided(sheet, batch, admission, derived, ids, results, rows, tuple(notifications))
+    notifications: tuple[Notification, ...] = ()
+    if policy := engine.pack.alert:
+        alerts = alerts_of(engine, policy, sheet, admission, ids, results, wanted)
+        notifications = tuple(group_alerts(policy, state.alerts, alerts))
+    return state, Decided(sheet, batch, admission, derived, ids, results, rows, notifications)
 
 
 def _with_legs(
@@ -105,6 +108,7 @@ def _with_legs(
             sheet.ints(target)[at] = original.ints(origin)[source[at]]
             sheet.validity(target)[at] = original.validity(origin)[source[at]]
     moved = Admission(
-        admission.fate[source], admission.flags[source], kind, admission.watermark[source], admission.first[source]
-    )
+        admission.fate[source], admission.flags[source], kind, admission.watermark[source], admission.first[source],
+        admission.topics,
+    )  # fmt: skip
     return sheet, batch.take(source), moved, (which >= 0).astype(np.uint8)

@@ -1,0 +1,76 @@
+"""Files' bytes to events: the wire's decoders, with what a file adds: a name, row numbers, an arrival column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from features.refusal import Refusal
+from features.schema import Field
+from features.sheet import Bytes, Ints
+from sekisho.batch import Batch
+from sekisho.compile import Engine
+from sekisho.errors import SourceError
+from sekisho.pack import Pack
+from sekisho.wire.dead_letters import DeadLetters
+from sekisho.wire.json_decode import decode_json
+from sekisho.wire.plan import WirePlan, json_path, plan_wire
+from sekisho.wire.table_decode import decode_table, missing, row_bytes
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A pack's schema, ready to read files. arrived_at: the column or JSON path of record_time, or ""."""
+
+    pack: Pack
+    plan: WirePlan
+    arrived_at: str
+
+    @property
+    def columns(self) -> set[str]:
+        """Every column of a table that a field may be read from."""
+        return {name for field in self.plan.sources for name in (field.source, field.name, json_path(field)[0])}
+
+    def table(self, table: pa.Table, topic: str, offset: Ints, file: str) -> tuple[Batch, tuple[bytes, ...]]:
+        """Events and dead letters (JSON lines) of a table whose rows stand at `offset` (int64[n]) of the file."""
+        lacking = [name for name in missing(table, self.plan) if self._needed(name)]
+        if lacking:
+            raise SourceError(
+                f"{file}: there is no column for {', '.join(lacking)}",
+                f"its columns are {', '.join(table.schema.names)}; name them in pack.toml with `from`",
+            )
+        try:
+            sheet, good, dead = decode_table(table, self.plan)
+        except Refusal as error:
+            raise SourceError(f"{file}: {error.what}", error.fix) from error
+        letters = _letters(dead, topic, offset, [row_bytes(table, int(i)) for i in dead.index])
+        return _batch(sheet, topic, offset[good]), letters
+
+    def json(self, blob: Bytes, bounds: Ints, topic: str, offset: Ints) -> tuple[Batch, tuple[bytes, ...]]:
+        """Events and dead letters of JSON records blob[bounds[i] : bounds[i + 1]]."""
+        sheet, good, dead = decode_json(blob, bounds, self.plan)
+        raws = [blob[bounds[i] : bounds[i + 1]].tobytes() for i in dead.index]
+        return _batch(sheet, topic, offset[good]), _letters(dead, topic, offset, raws)
+
+    def _needed(self, name: str) -> bool:
+        field = next(field for field in self.plan.sources if field.name == name)
+        return field.required and not field.default
+
+
+def make_decoder(engine: Engine, arrived_at: str = "") -> Decoder:
+    """The decoder of a pack; the pack's own `record_time` counts where `arrived_at` is not given."""
+    policy = engine.pack.policy
+    where = arrived_at or ("" if policy.record_time in ("log", "none") else policy.record_time)
+    ingest = Field("record_time", "time", source=where) if where else None
+    return Decoder(engine.pack, plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest), where)
+
+
+def _batch(sheet: object, topic: str, offset: Ints) -> Batch:
+    n = len(offset)
+    return Batch(sheet, (topic,), np.zeros(n, np.int64), np.zeros(n, np.int64), offset)  # type: ignore[arg-type]
+
+
+def _letters(dead: DeadLetters, topic: str, offset: Ints, raws: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(dead.record(k, topic, 0, int(offset[dead.index[k]]), raws[k]) for k in range(dead.n))

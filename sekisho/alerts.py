@@ -1,0 +1,55 @@
+"""The alerts of a batch: what the alert path is given of each decision that somebody should see."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.sheet import ENTERS, VALID, Bytes, Ints, Sheet
+from rules.alert_records import Alert, build_alert
+from rules.evaluate import HIT, RuleResults
+from rules.records import OUTCOMES, AlertPolicy
+from sekisho.compile import Engine
+from sekisho.intake import Admission
+
+
+def alerts_of(
+    engine: Engine,
+    policy: AlertPolicy,
+    sheet: Sheet,
+    admission: Admission,
+    ids: Ints,
+    results: RuleResults,
+    wanted: Bytes,
+) -> list[Alert]:
+    """One alert for each decided event whose outcome is among the policy's, in arrival order."""
+    codes = [OUTCOMES.index(name) for name in policy.outcomes]
+    rows = np.flatnonzero(np.isin(results.outcome, codes) & (wanted == 1))
+    return [_alert(engine, policy, sheet, admission, ids, results, int(i)) for i in rows]
+
+
+def _alert(
+    engine: Engine, policy: AlertPolicy, sheet: Sheet, admission: Admission, ids: Ints, results: RuleResults, i: int
+) -> Alert:
+    event_time, before = int(sheet.ints("event_time")[i]), int(admission.watermark[i])
+    scores = [int(sheet.ints(scorer.score)[i]) for scorer in engine.scorers]
+    hit = np.flatnonzero((results.status[:, i] == HIT) & (results.lifted[:, i] == 0))
+    return build_alert(
+        policy,
+        [results.rules[k] for k in hit],
+        decision_id=f"{int(ids[i, 0]) & (2**64 - 1):016x}{int(ids[i, 1]) & (2**64 - 1):016x}",
+        payment_id=_text(sheet, "payment_id", i),
+        event_time_us=event_time,
+        clock_us=max(before, event_time) if admission.fate[i] == ENTERS else before,
+        outcome=OUTCOMES[results.outcome[i]],
+        score=max(scores, default=None),
+        amount=int(sheet.ints(policy.amount_field)[i]) if _known(sheet, policy.amount_field, i) else None,
+        keys={name: _text(sheet, name, i) for name in policy.group_by},
+    )
+
+
+def _known(sheet: Sheet, name: str, i: int) -> bool:
+    return name in sheet.layout and bool(sheet.validity(name)[i] == VALID)
+
+
+def _text(sheet: Sheet, name: str, i: int) -> str | None:
+    return str(sheet.value(name, i)) if _known(sheet, name, i) else None
