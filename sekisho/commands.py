@@ -21,7 +21,7 @@ def check(pack: Path) -> None:
     """Validate all of PACK and print what it holds."""
     from rich.console import Console
 
-    from sekisho.load import check_pack
+    from sekisho.check import check_pack
     from sekisho.summary import render_summary
 
     render_summary(check_pack(pack), Console())

@@ -1,0 +1,143 @@
+"""What `sekisho pack check` prints: the whole pack on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from features.schema import Field
+from rules.records import Condition, ShadowRule
+from sekisho.check import Summary, duration_text
+
+OUTCOME_STYLES = {
+    "approve": "green", "challenge": "cyan", "review": "yellow", "hold": "dark_orange", "decline": "bold red",
+}  # fmt: skip
+
+
+def render_summary(summary: Summary, console: Console) -> None:
+    """Print a checked pack."""
+    pack = summary.pack
+    head = Text.assemble(
+        (pack.description or "no description", "italic"), f"\nowner {pack.owner}\nhash  ", (pack.hash, "dim")
+    )
+    console.print(Panel(head, title=f"[bold]{pack.name}[/]", title_align="left", border_style="cyan", padding=(0, 1)))
+    for line in _events(summary):
+        console.print(Padding(line, (0, 2)))
+    for table in (_fields(pack.schema.fields), _features(summary), _windows(summary), _rules(summary)):
+        if table.row_count:
+            console.print(table)
+    for line in (*_lists(summary), *_models(summary)):
+        console.print(Padding(line, (0, 2)))
+    console.print()
+    for line in _verdicts(summary):
+        console.print(Padding(line, (0, 2)))
+
+
+def _events(summary: Summary) -> Iterable[Text]:
+    pack, policy = summary.pack, summary.pack.policy
+    kinds = Text("events    ", "bold")
+    for kind in pack.schema.kinds:
+        kinds.append(f"{kind} ", "bold cyan" if kind in policy.decide else "")
+    yield kinds.append(f"(decided: {', '.join(policy.decide)})", "dim")
+    spans = {
+        "late up to": policy.lateness_us,
+        "clocks ahead up to": policy.max_clock_skew_us,
+        "duplicates within": policy.dedup_horizon_us,
+    }
+    clocks = " · ".join(f"{name} {duration_text(us)}" for name, us in spans.items())
+    yield Text.assemble(("clocks    ", "bold"), clocks, f" · degraded events: {policy.on_degraded}")
+    if policy.inherit:
+        within = duration_text(policy.inherit_horizon_us)
+        yield Text.assemble(("inherit   ", "bold"), ", ".join(policy.inherit), (f" within {within}", "dim"))
+    for leg in pack.legs:
+        fields = ", ".join(f"{target} = {source}" for target, source in leg.fields.items())
+        yield Text.assemble(("leg       ", "bold"), (leg.kind, "cyan"), f" {fields}")
+    if alert := pack.alert:
+        grouping = f"{', '.join(alert.outcomes)} by {' or '.join(alert.group_by) or 'decision'}"
+        yield Text.assemble(("alerts    ", "bold"), grouping, f" · quiet {duration_text(alert.quiet_us)}")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, header_style="dim", padding=(0, 1)
+    )
+    for column in columns:
+        table.add_column(column, no_wrap=column not in ("SQL", "why", "calls by frame"))
+    return table
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def _fields(fields: tuple[Field, ...]) -> Table:
+    table = _table(_count(len(fields), "field"), "name", "type", "SQL type", "from", "")
+    for field in fields:
+        notes = [("required", field.required), (f"personal: {field.pii}", field.pii), (field.encoding, field.encoding)]
+        marks = ", ".join(text for text, shown in notes if shown)
+        table.add_row(field.name, field.type, str(field.sql_type), field.source or field.name, Text(marks, "dim"))
+    return table
+
+
+def _features(summary: Summary) -> Table:
+    table = _table(_count(len(summary.features), "feature"), "name", "type", "SQL")
+    for feature in summary.features:
+        table.add_row(Text(feature.name, "cyan"), str(feature.type), Text(feature.sql, "dim"))
+    return table
+
+
+def _windows(summary: Summary) -> Table:
+    calls = sum(sum(windows.frames.values()) for windows in summary.windows)
+    table = _table(
+        f"{_count(calls, 'window call')} over {_count(len(summary.windows), 'key')}", "key", "calls by frame"
+    )
+    for windows in summary.windows:
+        frames = "   ".join(f"{frame} × {count}" for frame, count in windows.frames.items())
+        table.add_row(Text(windows.key, "cyan"), frames)
+    return table
+
+
+def _rules(summary: Summary) -> Table:
+    rules = summary.pack.rules
+    title = _count(len(rules.rules), "rule") + (f", {len(rules.shadows)} in shadow" if rules.shadows else "")
+    table = _table(title, "outcome", "rule", "stage", "typology", "why")
+    for rule in (*rules.rules, *rules.shadows):
+        table.add_row(_outcome(rule), Text(rule.id, "cyan"), rule.stage, rule.typology, Text(rule.reasons.en, "dim"))
+    return table
+
+
+def _outcome(rule: Condition) -> Text:
+    if isinstance(rule, ShadowRule):
+        return Text(f"({rule.outcome})", "dim")
+    if rule.stage == "exempt":
+        return Text("lifts", "green")
+    return Text(rule.outcome, OUTCOME_STYLES[rule.outcome])
+
+
+def _lists(summary: Summary) -> Iterable[Text]:
+    for name, entries in summary.pack.rules.lists.items():
+        yield Text.assemble(
+            ("list      ", "bold"), (name, "cyan"), f" {len(entries):,} {'entry' if len(entries) == 1 else 'entries'}"
+        )
+
+
+def _models(summary: Summary) -> Iterable[Text]:
+    for scorer in summary.pack.models:
+        size = f"{_count(scorer.forest.trees, 'tree')} over {_count(len(scorer.features), 'column')}"
+        facts = f" {size}, sha256 {scorer.sha256[:12]}"
+        yield Text.assemble(("model     ", "bold"), (scorer.name, "cyan"), facts)
+
+
+def _verdicts(summary: Summary) -> Iterable[Text]:
+    yield Text.assemble(("✓ ", "green"), "DuckDB runs features.sql and gives its columns the same types")
+    yield Text.assemble(
+        ("✓ ", "green"), f"{_count(summary.examples, 'rule example')} tried on the compiled rules: all as stated"
+    )
+    if missing := summary.rules_without_examples:
+        yield Text.assemble(("! ", "yellow"), f"without examples: {', '.join(missing)}")
