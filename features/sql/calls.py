@@ -11,7 +11,6 @@ from features.expr import Case, Column, Expr, Literal, walk
 from features.query import Frame, WindowCall
 from features.sql.coerce import settle
 from features.sql.facts import Facts, never_null
-from features.sql.source import function_name
 from features.sql.typer import Typer
 from features.sql.windows import Over, check_order, frame_of, resolve
 from features.types import BIGINT, DOUBLE, HUGEINT, NULL, Kind, Type, decimal
@@ -107,7 +106,7 @@ class Calls:
         source, node = self.rows.source, parts.function
         name = NAMES.get(type(node))
         if name is None:
-            text = function_name(node)
+            text = source.name_of(node)
             known = ", ".join(dict.fromkeys(NAMES.values()))
             raise source.refuse(node, f"the window function {text} is not supported", f"the functions are: {known}")
         if name in POSITIONAL and parts.filter is not None:

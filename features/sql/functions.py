@@ -25,7 +25,7 @@ _CAST_TYPES = {
     exp.DType.TEXT: TEXT,
     exp.DType.VARCHAR: TEXT,
     exp.DType.TIMESTAMPTZ: TIME,
-    exp.DType.TIMESTAMP: LOCAL,
+    exp.DType.TIMESTAMPNTZ: LOCAL,
 }
 _DEFAULT_DECIMAL = (18, 3)
 

@@ -111,6 +111,7 @@ def _check_shape(source: Source, select: exp.Select, before: str) -> None:
         found = select.args.get(arg)
         if found:
             node = found[0] if isinstance(found, list) else found
+            node = select.expressions[0] if arg == "distinct" else node
             raise Refusal(f"{words[0]} is not supported", fix, source.keyword_before(node, *words))
     other = [arg for arg, value in select.args.items() if value and arg not in _KNOWN]
     if other:
@@ -123,7 +124,8 @@ def _check_shape(source: Source, select: exp.Select, before: str) -> None:
 
 def _check_from(source: Source, table: exp.Expr, before: str) -> None:
     if not isinstance(table, exp.Table):
-        raise source.refuse(table, "a subquery in FROM is not supported", "make it a CTE: WITH name AS (SELECT ...)")
+        at = source.keyword_before(table, "(")
+        raise Refusal("a subquery in FROM is not supported", "make it a CTE: WITH name AS (SELECT ...)", at)
     extra = [arg for arg, value in table.args.items() if value and arg not in ("this", "alias")]
     if extra or table.alias:
         what = "the table has an alias" if table.alias else f"{extra[0].upper()} is not supported"

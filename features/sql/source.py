@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -44,6 +45,8 @@ class Source:
 
     def place(self, node: exp.Expr) -> Place:
         """Where the node's text begins."""
+        if isinstance(node, exp.Select):
+            return self.keyword_before(node, "SELECT")
         return self.place_at(begin(node))
 
     def place_at(self, offset: int) -> Place:
@@ -55,14 +58,23 @@ class Source:
     def keyword_before(self, node: exp.Expr, *words: str) -> Place:
         """Where the last of these words before the node's text stands; the node itself if there is none."""
         limit = begin(node)
-        starts = [token.start for token in self.tokens if token.start < limit and token.text.upper() in words]
+        starts = [at for token in self.tokens if (at := token.start) < limit and self._word(at) in words]
         return self.place_at(max(starts, default=limit))
 
     def place_in_window(self, window: exp.Window, word: str) -> Place:
         """Where a word of the window's own text stands."""
         first, last = window.meta["over"]
-        starts = [t.start for t in self.tokens if first <= t.start <= last and t.text.upper() == word]
+        starts = [at for token in self.tokens if first <= (at := token.start) <= last and self._word(at) == word]
         return self.place_at(min(starts, default=first))
+
+    def _word(self, offset: int) -> str:
+        """The word or sign that begins at an offset, in upper case."""
+        found = re.compile(r"\w+|\S").match(self.sql, offset)
+        return found[0].upper() if found else ""
+
+    def name_of(self, function: exp.Expr) -> str:
+        """The name by which a function is called, as written, in lower case."""
+        return self._word(begin(function)).lower()
 
     def refuse(self, node: exp.Expr, what: str, fix: str) -> Refusal:
         return Refusal(what, fix, self.place(node))
@@ -77,15 +89,32 @@ def begin(node: exp.Expr) -> int:
 def parse(sql: str, origin: Place = Place(1, 1), indent: int = 0) -> tuple[Source, list[exp.Expr]]:
     """The statements of a text. Raises Refusal with the place where reading stopped."""
     try:
-        tokens = DuckDB.Tokenizer(dialect="duckdb").tokenize(sql)
-    except TokenError as error:
-        raise Refusal(f"this cannot be read as SQL: {error}", "close the quote or the comment", origin) from None
+        tokens = _tokens(sql)
+    except TokenError:
+        at = Source(sql, (), origin, indent).place_at(_left_open(sql))
+        what = "this cannot be read as SQL: a text or comment does not end"
+        raise Refusal(what, "close the quote or the comment", at) from None
     source = Source(sql, tuple(tokens), origin, indent)
     try:
         trees = _Parser(dialect="duckdb").parse(list(tokens), sql)
     except ParseError as error:
         raise _unreadable(source, error) from None
     return source, [tree for tree in trees if tree is not None]
+
+
+def _tokens(sql: str) -> list[Token]:
+    return DuckDB.Tokenizer(dialect="duckdb").tokenize(sql)
+
+
+def _left_open(sql: str) -> int:
+    """Where the quote or comment begins that never ends: the last one before which all can be read."""
+    for match in reversed(list(re.finditer(r"['\"]|/\*|\$\$", sql))):
+        try:
+            _tokens(sql[: match.start()])
+        except TokenError:
+            continue
+        return match.start()
+    return 0
 
 
 def _unreadable(source: Source, error: ParseError) -> Refusal:
@@ -97,13 +126,6 @@ def _unreadable(source: Source, error: ParseError) -> Refusal:
         if (token.line, token.col) == (line, end):
             return Refusal(what, fix, source.place_at(token.start))
     return Refusal(what, fix, source.origin)
-
-
-def function_name(node: exp.Expr) -> str:
-    """The name that a function was called by, lower case, or the SQL of what is no function."""
-    if isinstance(node, exp.Anonymous):
-        return str(node.this).lower()
-    return str(node.meta.get("name") or node.sql_name()).lower() if isinstance(node, exp.Func) else node.sql("duckdb")
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

@@ -14,7 +14,7 @@ from features.expr import Call, Case, Expr, Literal
 from features.refusal import Refusal
 from features.sql.coerce import cast, common, common_of
 from features.sql.facts import Facts
-from features.sql.source import Source, did_you_mean, function_name
+from features.sql.source import Source, did_you_mean
 from features.types import BOOL, LOCAL, NULL, TEXT, TIME, Type
 
 Window = Callable[[exp.Window, Facts], Expr]
@@ -103,12 +103,12 @@ class Typer:
 
     def unknown(self, node: exp.Expr) -> Refusal:
         if isinstance(node, exp.AggFunc):
-            return self.refuse(node, f"{function_name(node)} stands without a window", "add OVER (...) to it")
+            return self.refuse(node, f"{self.source.name_of(node)} stands without a window", "add OVER (...) to it")
         if isinstance(node, (exp.Subquery, exp.Select, exp.Exists)):
             fix = "use a column, or a list as in x IN (SELECT value FROM list_name)"
             return self.refuse(node, "a subquery is not supported here", fix)
         if isinstance(node, exp.Func):
-            name = function_name(node)
+            name = self.source.name_of(node)
             fix = did_you_mean(name, self.grammar.functions, "the functions are: " + ", ".join(self.grammar.functions))
             return self.refuse(node, f"the function {name} is not supported", fix)
         return self.refuse(node, f"{node.sql('duckdb')} is not supported", "docs/sql.md lists what is")
