@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inner
 from features.sheet import Ints
 
 SECOND_US = 1_000_000
@@ -27,7 +27,7 @@ YEAR, MONTH, DAY, DAY_OF_YEAR, WEEK = range(5)
 CIVIL_PARTS = {"year": YEAR, "month": MONTH, "day": DAY, "doy": DAY_OF_YEAR, "week": WEEK}
 
 
-@kernel
+@inner
 def days_from_civil(year: int, month: int, day: int) -> int:
     """Days from 1970-01-01 in the proleptic Gregorian calendar (Hinnant, chrono-compatible date algorithms)."""
     if month <= 2:
@@ -38,7 +38,7 @@ def days_from_civil(year: int, month: int, day: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-@kernel
+@inner
 def civil_from_days(days: int) -> tuple[int, int, int]:
     """(year, month, day): the inverse of days_from_civil."""
     shifted = days + 719_468
@@ -51,7 +51,7 @@ def civil_from_days(days: int) -> tuple[int, int, int]:
     return year + era * 400 + (1 if month <= 2 else 0), month, of_year - (153 * shifted_month + 2) // 5 + 1
 
 
-@kernel
+@inner
 def civil_part(at_us: int, part: int) -> int:
     """Year, month, day, day of the year, or ISO week of microseconds since 1970."""
     days = at_us // DAY_US
@@ -68,7 +68,7 @@ def civil_part(at_us: int, part: int) -> int:
     return of_year + 1 if part == DAY_OF_YEAR else of_year // 7 + 1
 
 
-@kernel
+@inner
 def zone_offset(at_us: int, starts_us: Ints, offsets_us: Ints, first: int, last: int) -> int:
     """The offset in force at a moment; rows first..last (exclusive) are one zone's, in order of time."""
     low, high = first, last

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from features.hashing import hash_bytes
-from features.kernel import kernel
+from features.kernel import inner, kernel
 from features.sheet import Bytes, Ints
 from features.strings import span
 
@@ -73,7 +73,7 @@ def _fill(slots: Ints, keys: Ints, text: Bytes) -> None:
         slots[at] = k
 
 
-@kernel
+@inner
 def _same_bytes(a: Bytes, start: int, end: int, b: Bytes, b_start: int, b_end: int) -> bool:
     if end - start != b_end - b_start:
         return False
@@ -83,7 +83,7 @@ def _same_bytes(a: Bytes, start: int, end: int, b: Bytes, b_start: int, b_end: i
     return True
 
 
-@kernel
+@inner
 def is_listed(
     number: int, text: Bytes, handle: int, at_us: int, slots: Ints, keys: Ints, spans: Ints, values: Bytes
 ) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from features.civil import DAY_US, SECOND_US, days_from_civil
-from features.kernel import kernel
-from features.sheet import Bytes, Ints
+from features.kernel import inner, kernel
+from features.sheet import NULL, VALID, Bytes, Doubles, Ints
 from features.shims import (
     POW10_HI,
     POW10_LO,
@@ -28,17 +28,17 @@ _U0, _U1 = np.uint64(0), np.uint64(1)
 _TENTH = np.uint64(2**63 // 10)  # a high word up to here can take another digit
 
 
-@kernel
+@inner
 def _is_digit(byte: int) -> bool:
     return _ZERO <= byte <= _NINE
 
 
-@kernel
+@inner
 def _is_space(byte: int) -> bool:
     return byte == 32 or 9 <= byte <= 13
 
 
-@kernel
+@inner
 def _digits_end(text: Bytes, at: int, end: int) -> int:
     """Behind a run of digits with single underscores between them; -1 when an underscore stands elsewhere."""
     while at < end and _is_digit(text[at]):
@@ -50,7 +50,7 @@ def _digits_end(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@kernel
+@inner
 def _read_exponent(text: Bytes, at: int, end: int) -> tuple[bool, int]:
     """(ok, exponent) of what follows the e; it must reach to the end."""
     negative = at < end and text[at] == _MINUS
@@ -66,7 +66,7 @@ def _read_exponent(text: Bytes, at: int, end: int) -> tuple[bool, int]:
     return True, -exponent if negative else exponent
 
 
-@kernel
+@inner
 def scan_number(text: Bytes, handle: int) -> tuple[bool, bool, int, int, int]:
     """(ok, negative, first, last, point): digits stand in text[first:last] among points and underscores, and `point`
     of them (it may be negative, or more than there are) stand before the decimal point. Leading zeros are skipped."""
@@ -98,7 +98,7 @@ def scan_number(text: Bytes, handle: int) -> tuple[bool, bool, int, int, int]:
     return ok, negative, at, last, point
 
 
-@kernel
+@inner
 def _append(m0: Word, m1: Word, digit: int) -> tuple[Word, Word]:
     """10 m + digit of a two-word magnitude, wrapping."""
     lo, carry = umul(m0, np.uint64(10))
@@ -106,7 +106,7 @@ def _append(m0: Word, m1: Word, digit: int) -> tuple[Word, Word]:
     return lo, m1 * np.uint64(10) + carry + more
 
 
-@kernel
+@inner
 def read_exact(text: Bytes, handle: int, scale: int, digits: int) -> tuple[bool, Int, Int]:
     """(ok, lo, hi): a number in units of 10^-scale, halves away from zero; digits is its precision, 0 for HUGEINT."""
     ok, negative, at, last, point = scan_number(text, handle)
@@ -129,7 +129,7 @@ def read_exact(text: Bytes, handle: int, scale: int, digits: int) -> tuple[bool,
     return not beyond and (digits == 0 or within_digits(lo, hi, digits)), lo, hi
 
 
-@kernel
+@inner
 def read_double(text: Bytes, handle: int) -> tuple[bool, float]:
     """(ok, rn(number)). Numbers that round to infinity, and the words inf and nan, are not ok."""
     ok, negative, at, last, point = scan_number(text, handle)
@@ -154,7 +154,7 @@ def read_double(text: Bytes, handle: int) -> tuple[bool, float]:
 _LIMBS = 160  # of 32 bits: 800 digits and 10^400 fit
 
 
-@kernel
+@inner
 def _times(a: Ints, factor: int, add: int) -> None:
     carry = np.int64(add)
     for k in range(_LIMBS):
@@ -163,7 +163,7 @@ def _times(a: Ints, factor: int, add: int) -> None:
         carry >>= 32
 
 
-@kernel
+@inner
 def _bits(a: Ints) -> int:
     k = _LIMBS - 1
     while k > 0 and a[k] == 0:
@@ -171,7 +171,7 @@ def _bits(a: Ints) -> int:
     return 32 * k + bit_length(np.uint64(a[k]))
 
 
-@kernel
+@inner
 def _shift_left(a: Ints, bits: int) -> None:
     limbs, rest = bits // 32, bits % 32
     for k in range(_LIMBS - 1, -1, -1):
@@ -180,7 +180,7 @@ def _shift_left(a: Ints, bits: int) -> None:
         a[k] = ((high << rest) | (low >> (32 - rest))) & 0xFFFFFFFF
 
 
-@kernel
+@inner
 def _take(a: Ints, b: Ints) -> bool:
     """a -= b if that is not negative; True when it was done."""
     k = _LIMBS - 1
@@ -196,7 +196,7 @@ def _take(a: Ints, b: Ints) -> bool:
     return True
 
 
-@kernel
+@inner
 def _read_far_double(text: Bytes, at: int, last: int, exponent: int) -> float:
     """rn(digits x 10^exponent) by long division of big integers, for what 128 bits do not hold."""
     n, d = np.zeros(_LIMBS, np.int64), np.zeros(_LIMBS, np.int64)
@@ -221,7 +221,7 @@ def _read_far_double(text: Bytes, at: int, last: int, exponent: int) -> float:
     return round_to_double(q, _bits(n) > 0, n_bits - d_bits - 63)
 
 
-@kernel
+@inner
 def read_bool(text: Bytes, handle: int) -> int:
     """1 or 0 for true, t, yes, y, 1 and false, f, no, n, 0 in any case; -1 for anything else."""
     at, end = span(handle)
@@ -236,7 +236,7 @@ def read_bool(text: Bytes, handle: int) -> int:
     return 0 if key in (0x66616C7365, 0x66, 0x6E6F, 0x6E, 0x30) else -1
 
 
-@kernel
+@inner
 def _fixed(text: Bytes, at: int, end: int, count: int) -> int:
     """The number that exactly `count` digits at `at` spell; -1 when they are not digits."""
     if at + count > end:
@@ -249,14 +249,14 @@ def _fixed(text: Bytes, at: int, end: int, count: int) -> int:
     return value
 
 
-@kernel
+@inner
 def _days_in_month(year: int, month: int) -> int:
     if month == 12:
         return 31
     return days_from_civil(year, month + 1, 1) - days_from_civil(year, month, 1)
 
 
-@kernel
+@inner
 def _read_clock(text: Bytes, at: int, end: int) -> tuple[int, int]:
     """(microseconds of the day, where it ends) of HH:MM[:SS[.digits]]; -1 when it is none. Digits after six are cut."""
     hour, minute, second, micros = _fixed(text, at, end, 2), _fixed(text, at + 3, end, 2), 0, 0
@@ -278,7 +278,7 @@ def _read_clock(text: Bytes, at: int, end: int) -> tuple[int, int]:
     return ((hour * 60 + minute) * 60 + second) * SECOND_US + micros, at
 
 
-@kernel
+@inner
 def _read_offset(text: Bytes, at: int, end: int) -> tuple[bool, int]:
     """(ok, microseconds east) of Z or +HH, +HHMM, +HH:MM."""
     if end - at == 1 and text[at] == 90:
@@ -295,7 +295,7 @@ def _read_offset(text: Bytes, at: int, end: int) -> tuple[bool, int]:
     return ok, -east if text[at] == _MINUS else east
 
 
-@kernel
+@inner
 def read_time(text: Bytes, handle: int, local: int) -> tuple[bool, int]:
     """(ok, microseconds since 1970) of YYYY-MM-DD[T or space HH:MM[:SS[.digits]][offset]], UTC without an offset.
 
@@ -321,3 +321,33 @@ def read_time(text: Bytes, handle: int, local: int) -> tuple[bool, int]:
         return True, micros
     ok, east = _read_offset(text, at, end)
     return ok, micros if local == 1 else micros - east
+
+
+READ_EXACT, READ_DOUBLE, READ_BOOL, READ_TIME = range(4)
+
+
+@kernel
+def read_texts(jobs: Ints, cells: Ints, floats: Doubles, valid: Bytes, text: Bytes) -> None:
+    """Read columns of texts into columns of values; what cannot be read is NULL.
+
+    jobs: int64[n, 5]: what to read, row of the texts, row of the values, then the scale and the precision of an exact
+    number (see `read_exact`; it takes two rows), or whether a time is local.
+    """
+    for k in range(jobs.shape[0]):
+        what, a, d, scale, detail = jobs[k, 0], jobs[k, 1], jobs[k, 2], jobs[k, 3], jobs[k, 4]
+        for i in range(cells.shape[1]):
+            valid[d, i] = valid[a, i]
+            if valid[a, i] != VALID:
+                continue
+            ok = True
+            if what == READ_EXACT:
+                ok, cells[d, i], cells[d + 1, i] = read_exact(text, cells[a, i], scale, detail)
+            elif what == READ_DOUBLE:
+                ok, floats[d, i] = read_double(text, cells[a, i])
+            elif what == READ_BOOL:
+                cells[d, i] = read_bool(text, cells[a, i])
+                ok = cells[d, i] >= 0
+            else:
+                ok, cells[d, i] = read_time(text, cells[a, i], detail)
+            if not ok:
+                valid[d, i] = NULL

@@ -13,10 +13,11 @@ from features import vm
 from features.civil import CIVIL_PARTS, CYCLES, UNITS_US, zone_arrays, zone_table
 from features.expr import Call, Case, Column, Expr, Literal
 from features.lists import ListTables
+from features.numerals import READ_BOOL, READ_DOUBLE, READ_EXACT, READ_TIME, read_texts
 from features.refusal import Refusal
 from features.sheet import NULL, VALID, Bytes, Ints, Layout, Sheet, Slot
 from features.shims import MAX_I64, MIN_I64
-from features.types import BIGINT, Kind, Type, decimal
+from features.types import BIGINT, HUGEINT, Kind, Type, decimal
 
 _CONSTANT = -1  # the opcode of a node that is a constant register
 _OUTCOMES = {"lt": 1, "eq": 2, "le": 3, "gt": 4, "ne": 5, "ge": 6}  # see vm.COMPARE_I64
@@ -28,6 +29,7 @@ class Program:
 
     code: int64[operations, 7].   constants: int64[k], which fill the first registers; constant_valid: uint8[k].
     zones: int64[2, z], see features.civil.   registers: how many rows of working memory.
+    before: computes the texts that are to be read as numbers or times.   jobs: what to read, see numerals.read_texts.
     """
 
     code: Ints
@@ -35,6 +37,8 @@ class Program:
     constant_valid: Bytes
     zones: Ints
     registers: int
+    before: Program | None
+    jobs: Ints
 
     def run(self, sheet: Sheet, lists: ListTables) -> None:
         """Compute every output for every row of the sheet."""
@@ -42,6 +46,9 @@ class Program:
         registers, known = np.empty(shape, np.int64), np.empty(shape, np.uint8)
         text = sheet.text.view()
         text.flags.writeable = False  # one type of array for the kernel, whoever made the sheet
+        if self.before is not None:
+            self.before.run(sheet, lists)
+            read_texts(self.jobs, sheet.cells, sheet.cells.view(np.float64), sheet.valid, text)
         vm.run(
             self.code, self.constants, self.constant_valid, self.zones,
             sheet.cells, sheet.valid, text,
@@ -85,6 +92,9 @@ class _Compiler:
         self.read: set[int] = set()
         self.written: set[int] = set()
         self.zones: dict[str, int] = {}
+        self.readings: dict[tuple[Expr, Type], Slot] = {}
+        self.texts: list[tuple[Expr, Slot]] = []
+        self.jobs: list[tuple[int, ...]] = []
 
     # --- nodes ---
 
@@ -215,20 +225,18 @@ class _Compiler:
         ten = self.float_constant(10.0**to.scale)
         return self.narrow(self.node(vm.F64_TO_I128, node, ten, rows=2, p=_digits(to), q=away), to)
 
-    def read_text(self, expr: Call, node: int) -> int:
-        to = expr.type
-        match to.kind:
-            case Kind.INT | Kind.DECIMAL:
-                digits = _digits(to) if to.kind is Kind.DECIMAL else 0
-                return self.narrow(self.node(vm.READ_I128, node, rows=2, c=to.scale, p=digits), to)
-            case Kind.DOUBLE:
-                return self.node(vm.READ_F64, node)
-            case Kind.BOOL:
-                return self.node(vm.READ_BOOL, node)
-            case Kind.TIME | Kind.LOCAL:
-                return self.node(vm.READ_TIME, node, p=int(to.kind is Kind.LOCAL))
-            case _:
-                return self.cast(expr, node)
+    def read_text(self, expr: Call) -> int:
+        """A number, truth or time out of text, which is read between two runs of the machine: see Program.before."""
+        source, to = expr.args[0], expr.type
+        what, scale, detail = _reading(expr)
+        slot = self.readings.get((source, to))
+        if slot is None:
+            slot = self.readings[source, to] = self.layout.temporary(HUGEINT if what == READ_EXACT else to)
+            texts = self.layout.temporary(source.type)
+            self.texts.append((source, texts))
+            self.jobs.append((what, texts.row, slot.row, scale, detail))
+        node = self.load(slot)
+        return self.narrow(node, to) if what == READ_EXACT else node
 
     # --- the finished program ---
 
@@ -244,6 +252,8 @@ class _Compiler:
             np.array(valid, np.uint8),
             zone_arrays(list(self.zones)),
             registers.count,
+            compile_program(self.texts, self.layout, self.lists) if self.texts else None,
+            np.array(self.jobs, np.int64).reshape(-1, 5),
         )
 
 
@@ -314,6 +324,22 @@ def _bounds(type: Type) -> tuple[int, int]:
 
 
 _COMPARE = {"int64": vm.COMPARE_I64, "wide": vm.COMPARE_I128, "double": vm.COMPARE_F64, "text": vm.COMPARE_TEXT}
+
+
+def _reading(call: Call) -> tuple[int, int, int]:
+    """What to read, the scale, and the precision or whether it is local: a job of numerals.read_texts."""
+    to = call.type
+    match to.kind:
+        case Kind.INT | Kind.DECIMAL:
+            return READ_EXACT, to.scale, _digits(to)
+        case Kind.DOUBLE:
+            return READ_DOUBLE, 0, 0
+        case Kind.BOOL:
+            return READ_BOOL, 0, 0
+        case Kind.TIME | Kind.LOCAL:
+            return READ_TIME, 0, int(to.kind is Kind.LOCAL)
+        case _:
+            raise Refusal(f"cannot read {to} from text", "read a number, a time or a boolean", call.place)
 
 
 # --- one function an operator: compiler, call, compiled arguments -> node ---
@@ -402,10 +428,9 @@ def _cast(c: _Compiler, call: Call, args: list[int]) -> int:
 
 
 def _try_cast(c: _Compiler, call: Call, args: list[int]) -> int:
-    source = call.args[0].type
-    result = c.read_text(call, args[0]) if source.kind is Kind.TEXT else c.cast(call, args[0])
+    read = call.args[0].type.kind is Kind.TEXT and call.type.kind is not Kind.TEXT
     rows = _rows(call.type)
-    return c.node(vm.UNMARK, result, args[0], rows=rows, p=rows)
+    return c.node(vm.UNMARK, c.read_text(call) if read else c.cast(call, args[0]), args[0], rows=rows, p=rows)
 
 
 def _like(c: _Compiler, call: Call, args: list[int]) -> int:

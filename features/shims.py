@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inner, kernel
 
 Word = Any  # a uint64 scalar inside kernels
 Int = Any  # an int64 scalar inside kernels; as `lo`, the unsigned bits of a low half
@@ -31,7 +31,7 @@ POW10_HI = np.array([10**k >> 64 for k in range(39)], np.uint64)
 # --- unsigned words ---
 
 
-@kernel
+@inner
 def bit_length(x: Word) -> int:
     """Bits of a uint64, 0 for 0."""
     bits = 0
@@ -42,7 +42,7 @@ def bit_length(x: Word) -> int:
     return bits + (1 if x != _U0 else 0)
 
 
-@kernel
+@inner
 def umul(a: Word, b: Word) -> tuple[Word, Word]:
     """uint64 x uint64 -> (lo, hi)."""
     a0, a1, b0, b1 = a & _LOW32, a >> _U32, b & _LOW32, b >> _U32
@@ -51,7 +51,7 @@ def umul(a: Word, b: Word) -> tuple[Word, Word]:
     return a * b, a1 * b1 + (cross >> _U32) + (middle >> _U32)
 
 
-@kernel
+@inner
 def uadd(a: Word, b: Word, carry: Word) -> tuple[Word, Word]:
     """(a + b + carry, carry out), all uint64."""
     total = a + b
@@ -60,7 +60,7 @@ def uadd(a: Word, b: Word, carry: Word) -> tuple[Word, Word]:
     return result, first + (_U1 if result < total else _U0)
 
 
-@kernel
+@inner
 def usub(a: Word, b: Word, borrow: Word) -> tuple[Word, Word]:
     """(a - b - borrow, borrow out), all uint64."""
     total = a - b
@@ -68,7 +68,7 @@ def usub(a: Word, b: Word, borrow: Word) -> tuple[Word, Word]:
     return total - borrow, first + (_U1 if total < borrow else _U0)
 
 
-@kernel
+@inner
 def udiv128(hi: Word, lo: Word, d: Word) -> tuple[Word, Word]:
     """(hi, lo) / d -> (quotient, remainder), for hi < d and the top bit of d set (Knuth D in 32-bit digits)."""
     d1, d0 = d >> _U32, d & _LOW32
@@ -87,7 +87,7 @@ def udiv128(hi: Word, lo: Word, d: Word) -> tuple[Word, Word]:
     return quotient, rest
 
 
-@kernel
+@inner
 def udivmod(n0: Word, n1: Word, d0: Word, d1: Word) -> tuple[Word, Word, Word, Word]:
     """128-bit magnitudes: (q0, q1, r0, r1) of n / d, d not zero."""
     if n1 == _U0 and d1 == _U0:
@@ -160,7 +160,7 @@ def mul64(a: Int, b: Int) -> tuple[Int, Int]:
     return np.int64(lo), np.int64(hi)
 
 
-@kernel
+@inner
 def magnitude(lo: Int, hi: Int) -> tuple[Word, Word]:
     """|a| as two uint64 words."""
     if hi < 0:
@@ -168,7 +168,7 @@ def magnitude(lo: Int, hi: Int) -> tuple[Word, Word]:
     return np.uint64(lo), np.uint64(hi)
 
 
-@kernel
+@inner
 def signed(negative: bool, m0: Word, m1: Word) -> tuple[Int, Int, bool]:
     """A magnitude with its sign -> (lo, hi, overflow)."""
     lo, hi = np.int64(m0), np.int64(m1)
@@ -246,7 +246,7 @@ def round_to_double(q: Word, sticky: bool, exponent: int) -> float:
     return math.ldexp(float(np.int64(kept)), exponent + shift)
 
 
-@kernel
+@inner
 def _ratio_128_64(n0: Word, n1: Word, d: Word) -> float:
     """rn(n / d) of a two-word n and a one-word d, neither zero."""
     n_bits = 64 + bit_length(n1) if n1 != _U0 else bit_length(n0)
@@ -269,7 +269,7 @@ def _ratio_128_64(n0: Word, n1: Word, d: Word) -> float:
     return round_to_double(q, sticky or rest != _U0, exponent)
 
 
-@kernel
+@inner
 def _left_justified(w0: Word, w1: Word, w2: Word, w3: Word) -> tuple[Word, Word, Word, Word, int]:
     """Four words shifted so that the top bit is set, and how many bits they had; not zero."""
     bits = 256
@@ -286,7 +286,7 @@ def _left_justified(w0: Word, w1: Word, w2: Word, w3: Word) -> tuple[Word, Word,
     return w0, w1, w2, w3, bits - missing
 
 
-@kernel
+@inner
 def _ratio_256(n0: Word, n1: Word, n2: Word, n3: Word, d0: Word, d1: Word, d2: Word, d3: Word) -> float:
     """rn(n / d) of four-word magnitudes, neither zero: one quotient bit at a time."""
     n0, n1, n2, n3, n_bits = _left_justified(n0, n1, n2, n3)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from features.kernel import kernel
+from features.kernel import inner
 from features.sheet import HANDLE_BITS, Bytes
 
 _LENGTH = (1 << HANDLE_BITS) - 1
 _PERCENT, _UNDERSCORE = ord("%"), ord("_")
 
 
-@kernel
+@inner
 def span(handle: int) -> tuple[int, int]:
     """Where the text's bytes begin and end."""
     start = handle >> HANDLE_BITS
     return start, start + (handle & _LENGTH)
 
 
-@kernel
+@inner
 def same_text(text: Bytes, a: int, b: int) -> bool:
     """True when both texts are the same bytes."""
     length = a & _LENGTH
@@ -31,7 +31,7 @@ def same_text(text: Bytes, a: int, b: int) -> bool:
     return True
 
 
-@kernel
+@inner
 def compare_text(text: Bytes, a: int, b: int) -> int:
     """-1, 0 or 1 as a's bytes sort before, equal or after b's."""
     p, p_end = span(a)
@@ -44,7 +44,7 @@ def compare_text(text: Bytes, a: int, b: int) -> int:
     return (1 if p < p_end else 0) - (1 if q < q_end else 0)
 
 
-@kernel
+@inner
 def code_points(text: Bytes, handle: int) -> int:
     """How many Unicode code points the text has."""
     start, end = span(handle)
@@ -54,7 +54,7 @@ def code_points(text: Bytes, handle: int) -> int:
     return count
 
 
-@kernel
+@inner
 def _next_code_point(text: Bytes, at: int, end: int) -> int:
     at += 1
     while at < end and (text[at] & 0xC0) == 0x80:
@@ -62,7 +62,7 @@ def _next_code_point(text: Bytes, at: int, end: int) -> int:
     return at
 
 
-@kernel
+@inner
 def like(text: Bytes, handle: int, pattern: int) -> bool:
     """SQL LIKE without escapes: % is any text, _ one code point. Goes back to the last % only, so it is never slow."""
     s, s_end = span(handle)

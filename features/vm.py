@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features import civil
-from features.kernel import kernel
+from features.kernel import inner, kernel
 from features.lists import is_listed
-from features.numerals import read_bool, read_double, read_exact, read_time
 from features.sheet import ERROR, NULL, VALID, Bytes, Doubles, Ints
 from features.shims import (
     MIN_I64,
@@ -74,21 +73,18 @@ BLOCK = 256
     LIKE,  # p: the pattern's handle
     LENGTH,
     LISTED,  # b: event_time; p: the list's number
-    READ_I128,  # c: scale; p: digits, 0 for HUGEINT
-    READ_F64, READ_BOOL,
-    READ_TIME,  # p: 1 for a local time
     # time
     LOCALIZE,  # p, q: first and last row (exclusive) of the zone's table
     CYCLE,  # (a // p + b) % q + c
     CIVIL,  # p: a part of features.civil
     BOUNDARIES,  # p: unit; how many of its boundaries lie between a and b
-) = range(63)  # fmt: skip
+) = range(59)  # fmt: skip
 
 _HUGE = 2.0**127
 _LARGEST = 1.7976931348623157e308
 
 
-@kernel
+@inner
 def _strict(valid: Bytes, dst: int, a: int, b: int, m: int) -> None:
     """NULL if an argument is NULL, ERROR if one is ERROR."""
     for i in range(m):
@@ -96,19 +92,29 @@ def _strict(valid: Bytes, dst: int, a: int, b: int, m: int) -> None:
         valid[dst, i] = (x & y & 1) | ((x | y) & 2)
 
 
-@kernel
+@inner
 def _fail(valid: Bytes, dst: int, i: int, how: int) -> None:
     if valid[dst, i] == VALID:
         valid[dst, i] = how
 
 
-@kernel
+@inner
+def _copy(
+    cells: Ints, valid: Bytes, d: int, at: int, from_cells: Ints, from_valid: Bytes, a: int, from_at: int, m: int
+) -> None:
+    for i in range(m):
+        cells[d, at + i] = from_cells[a, from_at + i]
+    for i in range(m):
+        valid[d, at + i] = from_valid[a, from_at + i]
+
+
+@inner
 def _logic(op: int, d: int, a: int, b: int, c: int, p: int, m: int, cells: Ints, valid: Bytes) -> None:
     if op <= OR:
         decides = 0 if op == AND else 1  # an operand of this value decides, whatever the other is
         for i in range(m):
             x, y = valid[a, i], valid[b, i]
-            decided = (x == 1 and cells[a, i] == decides) or (y == 1 and cells[b, i] == decides)
+            decided = ((x == VALID) & (cells[a, i] == decides)) | ((y == VALID) & (cells[b, i] == decides))
             cells[d, i] = decides if decided else 1 - decides
             valid[d, i] = VALID if decided else (x & y & 1) | ((x | y) & 2)
     elif op == NOT:
@@ -158,7 +164,7 @@ def _logic(op: int, d: int, a: int, b: int, c: int, p: int, m: int, cells: Ints,
                 cells[d + k, i] = cells[a + k, i]
 
 
-@kernel
+@inner
 def _int64(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes) -> None:
     _strict(valid, d, a, b, m)
     if op == COMPARE_I64:
@@ -225,14 +231,14 @@ def _int64(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cell
             cells[d, i] = cells[a, i] // p
 
 
-@kernel
+@inner
 def _put128(d: int, i: int, lo: Int, hi: Int, bad: bool, digits: int, cells: Ints, valid: Bytes) -> None:
     cells[d, i], cells[d + 1, i] = lo, hi
     if bad or (digits > 0 and not within_digits(lo, hi, digits)):
         _fail(valid, d, i, ERROR)
 
 
-@kernel
+@inner
 def _int128(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes) -> None:
     _strict(valid, d, a, b, m)
     if op == WIDEN:
@@ -287,7 +293,7 @@ def _int128(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cel
                 valid[d, i] = ERROR
 
 
-@kernel
+@inner
 def _round_away(x: float) -> float:
     """The nearest integer, halves away from zero."""
     size = abs(x)
@@ -295,7 +301,7 @@ def _round_away(x: float) -> float:
     return math.copysign(below + 1.0 if size - below >= 0.5 else below, x)
 
 
-@kernel
+@inner
 def _round_decimal(x: float, ten: float, multiply: int) -> float:
     """As DuckDB's round(x, digits)."""
     if multiply == 1:
@@ -305,7 +311,7 @@ def _round_decimal(x: float, ten: float, multiply: int) -> float:
     return rounded if abs(rounded) <= _LARGEST else 0.0
 
 
-@kernel
+@inner
 def _float64(
     op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, floats: Doubles, valid: Bytes
 ) -> None:
@@ -372,10 +378,8 @@ def _float64(
         valid[d, i] += valid[d, i] & bad
 
 
-@kernel
-def _text(
-    op: int, d: int, a: int, b: int, c: int, p: int, m: int, cells: Ints, floats: Doubles, valid: Bytes, text: Bytes
-) -> None:
+@inner
+def _text(op: int, d: int, a: int, b: int, p: int, m: int, cells: Ints, valid: Bytes, text: Bytes) -> None:
     _strict(valid, d, a, b, m)
     for i in range(m):
         if valid[d, i] != VALID:  # the handle of a NULL points nowhere
@@ -387,24 +391,11 @@ def _text(
             cells[d, i] = (p >> (1 + compare_text(text, x, y))) & 1
         elif op == LIKE:
             cells[d, i] = like(text, x, p)
-        elif op == LENGTH:
+        else:  # LENGTH
             cells[d, i] = code_points(text, x)
-        else:
-            ok = True
-            if op == READ_I128:
-                ok, cells[d, i], cells[d + 1, i] = read_exact(text, x, c, p)
-            elif op == READ_F64:
-                ok, floats[d, i] = read_double(text, x)
-            elif op == READ_BOOL:
-                cells[d, i] = read_bool(text, x)
-                ok = cells[d, i] >= 0
-            else:  # READ_TIME
-                ok, cells[d, i] = read_time(text, x, p)
-            if not ok:
-                valid[d, i] = NULL
 
 
-@kernel
+@inner
 def _time(
     op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes, zones: Ints
 ) -> None:
@@ -457,14 +448,10 @@ def run(
             op, d, a, b, c, p, q = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4], code[k, 5], code[k, 6]
             if op == LOAD:
                 for j in range(p):
-                    for i in range(m):
-                        known[d + j, i] = valid[a + j, first + i]
-                        registers[d + j, i] = cells[a + j, first + i]
+                    _copy(registers, known, d + j, 0, cells, valid, a + j, first, m)
             elif op == STORE:
                 for j in range(p):
-                    for i in range(m):
-                        valid[d + j, first + i] = known[a, i]
-                        cells[d + j, first + i] = registers[a + j, i]
+                    _copy(cells, valid, d + j, first, registers, known, a + j, 0, m)
             elif op <= UNMARK:
                 _logic(op, d, a, b, c, p, m, registers, known)
             elif op <= FLOOR_I64:
@@ -480,7 +467,7 @@ def run(
                         registers[d, i] = is_listed(
                             p, text, registers[a, i], registers[b, i], slots, keys, spans, values
                         )
-            elif op <= READ_TIME:
-                _text(op, d, a, b, c, p, m, registers, floats, known, text)
+            elif op <= LENGTH:
+                _text(op, d, a, b, p, m, registers, known, text)
             else:
                 _time(op, d, a, b, c, p, q, m, registers, known, zones)
