@@ -10,7 +10,7 @@ the word 2 + 8 x its length, then its bytes, padded with zeros to whole words. I
 
 from __future__ import annotations
 
-import math
+from hashlib import sha256
 
 import numpy as np
 
@@ -21,100 +21,19 @@ from features.types import Kind
 from sekisho.batch import Batch
 
 _LENGTH = (1 << HANDLE_BITS) - 1
-_MASK = 0xFFFFFFFF
-
-
-def _primes(count: int) -> list[int]:
-    found: list[int] = []
-    candidate = 2
-    while len(found) < count:
-        if all(candidate % p for p in found):
-            found.append(candidate)
-        candidate += 1
-    return found
-
-
-def _root(value: int, degree: int) -> int:
-    """The integer part of value^(1/degree)."""
-    root = int(value ** (1 / degree))
-    while root**degree > value:
-        root -= 1
-    while (root + 1) ** degree <= value:
-        root += 1
-    return root
-
-
-# FIPS 180-4: the first 32 bits of the fractions of the cube roots and square roots of the first primes.
-_ROUND = np.array([_root(p << 96, 3) & _MASK for p in _primes(64)], np.int64)
-_START = np.array([math.isqrt(p << 64) & _MASK for p in _primes(8)], np.int64)
 
 
 def record_ids(batch: Batch) -> Ints:
     """int64[n, 2]: the ids of the batch's records, the first eight bytes and the next eight, big-endian."""
-    topics = [len(raw).to_bytes(4, "big") + raw for raw in (name.encode() for name in batch.topics)]
-    ends = np.cumsum([len(raw) for raw in topics], dtype=np.int64)
-    ids = np.empty((batch.n, 2), np.int64)
-    _record_ids(np.frombuffer(b"".join(topics), np.uint8), ends, batch.topic, batch.partition, batch.offset, ids)
-    return ids
-
-
-@kernel
-def _record_ids(topics: Bytes, ends: Ints, topic: Ints, partition: Ints, offset: Ints, ids: Ints) -> None:
-    schedule, state = np.empty(64, np.int64), np.empty(8, np.int64)
-    longest, start = 0, 0
-    for end in ends:
-        longest = max(longest, end - start)
-        start = end
-    message = np.zeros((longest + 12 + 9 + 63) // 64 * 64, np.uint8)
-    written = -1
-    for i in range(len(topic)):
-        start = ends[topic[i] - 1] if topic[i] > 0 else 0
-        size = ends[topic[i]] - start
-        length = size + 12
-        blocks = (length + 9 + 63) // 64
-        if written != topic[i]:
-            message[:size] = topics[start : start + size]
-            message[length:] = 0
-            message[length] = 0x80
-            for k in range(8):
-                message[64 * blocks - 1 - k] = (8 * length) >> (8 * k) & 0xFF
-            written = topic[i]
-        for k in range(4):
-            message[size + 3 - k] = partition[i] >> (8 * k) & 0xFF
-        for k in range(8):
-            message[size + 11 - k] = offset[i] >> (8 * k) & 0xFF
-        state[:] = _START
-        for block in range(blocks):
-            _sha256_block(message, 64 * block, schedule, state)
-        ids[i, 0] = state[0] << 32 | state[1]
-        ids[i, 1] = state[2] << 32 | state[3]
-
-
-@kernel
-def _right(x: Int, bits: Int) -> Int:
-    return (x >> bits | x << (32 - bits)) & _MASK
-
-
-@kernel
-def _sha256_block(message: Bytes, at: Int, w: Ints, state: Ints) -> None:
-    """One block of FIPS 180-4, 32-bit words in int64."""
-    for t in range(16):
-        w[t] = 0
-        for k in range(4):
-            w[t] = w[t] << 8 | np.int64(message[at + 4 * t + k])
-    for t in range(16, 64):
-        s0 = _right(w[t - 15], 7) ^ _right(w[t - 15], 18) ^ w[t - 15] >> 3
-        s1 = _right(w[t - 2], 17) ^ _right(w[t - 2], 19) ^ w[t - 2] >> 10
-        w[t] = (w[t - 16] + s0 + w[t - 7] + s1) & _MASK
-    a, b, c, d, e, f, g, h = state[0], state[1], state[2], state[3], state[4], state[5], state[6], state[7]
-    for t in range(64):
-        s1 = _right(e, 6) ^ _right(e, 11) ^ _right(e, 25)
-        first = h + s1 + (e & f ^ (e ^ _MASK) & g) + _ROUND[t] + w[t]
-        s0 = _right(a, 2) ^ _right(a, 13) ^ _right(a, 22)
-        h, g, f, e = g, f, e, (d + first) & _MASK
-        d, c, b, a = c, b, a, (first + s0 + (a & b ^ a & c ^ b & c)) & _MASK
-    for k, word in enumerate((a, b, c, d, e, f, g, h)):
-        state[k] = (state[k] + word) & _MASK
+    heads = [sha256(len(raw).to_bytes(4, "big") + raw) for raw in (name.encode() for name in batch.topics)]
+    places = np.empty(len(batch.topic), np.dtype([("partition", ">i4"), ("offset", ">i8")]))
+    places["partition"], places["offset"] = batch.partition, batch.offset
+    tails, width, digests = places.tobytes(), places.itemsize, []
+    for i, topic in enumerate(batch.topic.tolist()):
+        one = heads[topic].copy()
+        one.update(tails[width * i : width * (i + 1)])
+        digests.append(one.digest()[:16])
+    return np.frombuffer(b"".join(digests), ">i8").astype(np.int64).reshape(-1, 2)
 
 
 def content_hash(sheet: Sheet, rows: Ints) -> Ints:

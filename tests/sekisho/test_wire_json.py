@@ -47,7 +47,7 @@ def plan_of(schema: Schema = SCHEMA, **options: Any) -> WirePlan:
     layout.literal("an earlier literal")
     for name, type in schema.columns().items():
         layout.add(name, type)
-    return plan_wire(schema, layout, **{"default_zone": ZONE, "max_record_bytes": LIMIT} | options)
+    return plan_wire(schema, layout, default_zone=ZONE, max_record_bytes=LIMIT, **options)
 
 
 PLAN = plan_of()
@@ -310,7 +310,11 @@ def a_record(rng: random.Random) -> bytes:
         pairs += [(f"other{k}", rng.choice(UNKNOWN)) for k in range(rng.randrange(3))]
         if rng.random() < 0.5:
             rng.shuffle(pairs)
-        pad = (lambda: rng.choice(["", " ", "\n\t"])) if rng.random() < 0.3 else str
+        pads = ["", " ", "\n\t"] if rng.random() < 0.3 else [""]
+
+        def pad() -> str:
+            return rng.choice(pads)
+
         return "{" + ",".join(f"{pad()}{spell(rng, key)}{pad()}:{pad()}{value}{pad()}" for key, value in pairs) + "}"
 
     epoch = rng.randrange(7 * 10**9)
