@@ -7,13 +7,13 @@ free lists' heads, then the store's counters. Kernels never allocate: they stop 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from features.kernel import kernel
-from features.sheet import Ints
+from features.kernel import inlined, inner
+from features.sheet import Bytes, Ints
 
 Int = Any  # an int64 scalar inside kernels
 Halves = npt.NDArray[np.int32]  # the arena's words seen as pairs of int32
@@ -32,19 +32,37 @@ META = TOP + 12
 STOP_WORDS, STOP_TABLE, STOP_VALUES, STOP_DISTINCTS, STOP_KEYS, STOP_TEXT = 1, 2, 3, 4, 5, 6
 
 
-@kernel
-def half(halves: Halves, at: int) -> Int:
-    """One half as an int64."""
-    return np.int64(halves[at])
+class Store(NamedTuple):
+    """The arrays of one store.
+
+    words: the arena; halves: the same memory.   table, values, distinct: hash tables of keys, texts, distinct values.
+    meta: counters.   out, key, scratch: buffers of a batch, nothing of which is remembered.
+    """
+
+    words: Ints
+    halves: Halves
+    table: Ints
+    values: Ints
+    distinct: Ints
+    meta: Ints
+    out: Bytes
+    key: Ints
+    scratch: Ints
 
 
-@kernel
+@inlined
+def half(store: Store, at: int) -> Int:
+    """One half of a word as an int64."""
+    return np.int64(store.halves[at])
+
+
+@inlined
 def block_words(size_class: int) -> int:
     """Words of a block: 16, 24, 32, 48, 64, 96 ..."""
     return (16 + 8 * (size_class & 1)) << (size_class >> 1)
 
 
-@kernel
+@inner
 def class_of(count: int) -> int:
     """The smallest size class that holds `count` words."""
     size_class = 0
@@ -53,23 +71,35 @@ def class_of(count: int) -> int:
     return size_class
 
 
-@kernel
-def allocate(words: Ints, meta: Ints, size_class: int) -> int:
+@inner
+def allocate(store: Store, size_class: int) -> Int:
     """The offset of a block, or 0 when the arena is full (STOP and NEED are set)."""
+    meta = store.meta
     block = meta[size_class]
     if block != 0:
-        meta[size_class] = words[block]
+        meta[size_class] = store.words[block]
         return block
     block, size = meta[TOP], block_words(size_class)
-    if block + size > len(words):
+    if block + size > len(store.words):
         meta[STOP], meta[NEED] = STOP_WORDS, size
         return 0
     meta[TOP] = block + size
     return block
 
 
-@kernel
-def release(words: Ints, meta: Ints, block: int, size_class: int) -> None:
+@inlined
+def release(store: Store, block: int, size_class: int) -> None:
     """Give a block back to the list of its class."""
-    words[block] = meta[size_class]
-    meta[size_class] = block
+    store.words[block] = store.meta[size_class]
+    store.meta[size_class] = block
+
+
+@inlined
+def move(words: Ints, source: int, target: int, count: int) -> None:
+    """Copy words that may overlap."""
+    if target <= source:
+        for k in range(count):
+            words[target + k] = words[source + k]
+    else:
+        for k in range(count - 1, -1, -1):
+            words[target + k] = words[source + k]

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arena import DISTINCTS, NEED, STOP, STOP_DISTINCTS, Halves, Int, half
+from features.arena import DISTINCTS, NEED, STOP, STOP_DISTINCTS, Int, Store, half, move
 from features.hashing import mix
 from features.intern import plain
-from features.kernel import kernel
+from features.kernel import inlined, inner, kernel
 from features.sheet import Ints
-from features.window_plan import DISTINCT_MEASURE, KIND, VALID_AT, VALUE_AT
+from features.window_plan import BOUNDS, DISTINCT_MEASURE, HEADER_HALVES, KIND, ROW_WORDS, VALID_AT, VALUE_AT, Program
 
 ENTRY = 4
 ID, LO_WORD, HI_WORD, TIMES = 0, 1, 2, 3
@@ -22,15 +22,16 @@ ID, LO_WORD, HI_WORD, TIMES = 0, 1, 2, 3
 ANCHOR_LO, ANCHOR_HI, NUMBER_OF_VALUES = 0, 1, 2
 
 
-@kernel
+@inlined
 def _home(number: int, lo: int, hi: int, mask: int) -> Int:
     h = mix(np.uint64(number) ^ mix(np.uint64(lo) ^ mix(np.uint64(hi))))
     return np.int64(h) * ENTRY & mask
 
 
-@kernel
-def _bump(distinct: Ints, meta: Ints, number: int, lo: int, hi: int, change: int) -> int:
+@inner
+def _bump(store: Store, number: int, lo: int, hi: int, change: int) -> int:
     """Add to a value's count; the change (-1, 0, 1) in how many values there are."""
+    distinct, meta = store.distinct, store.meta
     mask = len(distinct) - 1
     at = _home(number, lo, hi, mask)
     while distinct[at + TIMES] != 0:
@@ -47,7 +48,7 @@ def _bump(distinct: Ints, meta: Ints, number: int, lo: int, hi: int, change: int
     return 1
 
 
-@kernel
+@inner
 def _remove(distinct: Ints, at: int) -> None:
     """Empty an entry and move later ones of its run up."""
     mask = len(distinct) - 1
@@ -55,10 +56,11 @@ def _remove(distinct: Ints, at: int) -> None:
     while distinct[at + TIMES] != 0:
         home = _home(distinct[at + ID], distinct[at + LO_WORD], distinct[at + HI_WORD], mask)
         if (at - home) & mask >= (at - hole) & mask:
-            distinct[hole : hole + ENTRY] = distinct[at : at + ENTRY]
+            move(distinct, at, hole, ENTRY)
             hole = at
         at = (at + ENTRY) & mask
-    distinct[hole : hole + ENTRY] = 0
+    for k in range(ENTRY):
+        distinct[hole + k] = 0
 
 
 @kernel
@@ -70,77 +72,73 @@ def grow_distinct(old: Ints, new: Ints) -> None:
             at = _home(old[entry + ID], old[entry + LO_WORD], old[entry + HI_WORD], mask)
             while new[at + TIMES] != 0:
                 at = (at + ENTRY) & mask
-            new[at : at + ENTRY] = old[entry : entry + ENTRY]
+            for k in range(ENTRY):
+                new[at + k] = old[entry + k]
 
 
-@kernel
-def _count_row(
-    measures: Ints, m: int, words: Ints, halves: Halves, distinct: Ints, meta: Ints, anchor: int, number: int,
-    row: int, change: int,
-) -> None:  # fmt: skip
-    """Add a row to the counted values, or take it out."""
-    if words[row + measures[m, VALID_AT]] == 0:
-        return
-    value = row + measures[m, VALUE_AT]
-    lo, hi = plain(words[value], measures[m, KIND]), 0
-    if measures[m, VALID_AT] - measures[m, VALUE_AT] == 2:
-        hi = words[value + 1]
-    halves[anchor + NUMBER_OF_VALUES] += _bump(distinct, meta, number, lo, hi, change)
+@inlined
+def anchor_of(plan: Program, record: int, d: int) -> Int:
+    """Where in a key's header the numbers of its d-th count(DISTINCT) stand."""
+    return 2 * record + HEADER_HALVES + plan.shape[BOUNDS] + 3 * d
 
 
-@kernel
+@inner
+def _count_rows(
+    plan: Program, store: Store, d: int, record: int, serial: int, rows_at: int, lo: int, hi: int, change: int
+) -> None:
+    """Add the rows [lo, hi) to the counted values, or take them out."""
+    m, number, changed = plan.distincts[d, DISTINCT_MEASURE], serial * len(plan.distincts) + d, 0
+    value_at, valid_at = plan.measures[m, VALUE_AT], plan.measures[m, VALID_AT]
+    for k in range(lo, hi):
+        row = rows_at + k * plan.shape[ROW_WORDS]
+        if store.words[row + valid_at] == 0:
+            continue
+        low = plain(store.words[row + value_at], plan.measures[m, KIND])
+        high = store.words[row + value_at + 1] if valid_at - value_at == 2 else 0
+        changed += _bump(store, number, low, high, change)
+    store.halves[anchor_of(plan, record, d) + NUMBER_OF_VALUES] += changed
+
+
+@inner
 def count_distinct(
-    measures: Ints, distincts: Ints, d: int, words: Ints, halves: Halves, distinct: Ints, meta: Ints, anchor: int,
-    serial: int, rows_at: int, stride: int, lo: int, hi: int,
-) -> int:  # fmt: skip
+    plan: Program, store: Store, d: int, record: int, serial: int, rows_at: int, lo: int, hi: int
+) -> Int:
     """Move the frame to rows [lo, hi); how many values it holds, or -1 when the table must grow first."""
-    m, number = distincts[d, DISTINCT_MEASURE], serial * len(distincts) + d
-    left, right = half(halves, anchor + ANCHOR_LO), half(halves, anchor + ANCHOR_HI)
-    room = len(distinct) // (2 * ENTRY) - meta[DISTINCTS]
+    anchor, meta = anchor_of(plan, record, d), store.meta
+    left, right = half(store, anchor + ANCHOR_LO), half(store, anchor + ANCHOR_HI)
     need = max(0, hi - right) + max(0, left - lo)
-    if need > room:
+    if need > len(store.distinct) // (2 * ENTRY) - meta[DISTINCTS]:
         meta[STOP], meta[NEED] = STOP_DISTINCTS, need
         return -1
-    for k in range(right, hi):
-        _count_row(measures, m, words, halves, distinct, meta, anchor, number, rows_at + k * stride, 1)
-    for k in range(lo, left):
-        _count_row(measures, m, words, halves, distinct, meta, anchor, number, rows_at + k * stride, 1)
-    for k in range(hi, right):
-        _count_row(measures, m, words, halves, distinct, meta, anchor, number, rows_at + k * stride, -1)
-    for k in range(left, lo):
-        _count_row(measures, m, words, halves, distinct, meta, anchor, number, rows_at + k * stride, -1)
-    halves[anchor + ANCHOR_LO], halves[anchor + ANCHOR_HI] = lo, hi
-    return half(halves, anchor + NUMBER_OF_VALUES)
+    for begin, end, change in ((right, hi, 1), (lo, left, 1), (hi, right, -1), (left, lo, -1)):
+        if begin < end:
+            _count_rows(plan, store, d, record, serial, rows_at, begin, end, change)
+    store.halves[anchor + ANCHOR_LO], store.halves[anchor + ANCHOR_HI] = lo, hi
+    return half(store, anchor + NUMBER_OF_VALUES)
 
 
-@kernel
-def insert_row(
-    measures: Ints, distincts: Ints, d: int, words: Ints, halves: Halves, distinct: Ints, meta: Ints, anchor: int,
-    serial: int, rows_at: int, stride: int, at: int,
-) -> None:  # fmt: skip
-    """A late row came to stand at `at`: the frame shifts, and counts it if it stands inside."""
-    left, right = half(halves, anchor + ANCHOR_LO), half(halves, anchor + ANCHOR_HI)
-    if at >= right:
-        return
-    halves[anchor + ANCHOR_HI] = right + 1
-    if at <= left:
-        halves[anchor + ANCHOR_LO] = left + 1
-        return
-    m, number = distincts[d, DISTINCT_MEASURE], serial * len(distincts) + d
-    _count_row(measures, m, words, halves, distinct, meta, anchor, number, rows_at + at * stride, 1)
+@inner
+def insert_row(plan: Program, store: Store, record: int, serial: int, rows_at: int, at: int) -> None:
+    """A late row came to stand at `at`: frames shift, and count it if it stands inside."""
+    for d in range(len(plan.distincts)):
+        anchor = anchor_of(plan, record, d)
+        left, right = half(store, anchor + ANCHOR_LO), half(store, anchor + ANCHOR_HI)
+        if at < right:
+            store.halves[anchor + ANCHOR_HI] = right + 1
+            if at <= left:
+                store.halves[anchor + ANCHOR_LO] = left + 1
+            else:
+                _count_rows(plan, store, d, record, serial, rows_at, at, at + 1, 1)
 
 
-@kernel
-def forget_row(
-    measures: Ints, distincts: Ints, d: int, words: Ints, halves: Halves, distinct: Ints, meta: Ints, anchor: int,
-    serial: int, rows_at: int, stride: int, first: int,
-) -> None:  # fmt: skip
-    """Row `first` is dropped: the frame begins behind it."""
-    left, right = half(halves, anchor + ANCHOR_LO), half(halves, anchor + ANCHOR_HI)
-    if left > first:
-        return
-    if first < right:
-        m, number = distincts[d, DISTINCT_MEASURE], serial * len(distincts) + d
-        _count_row(measures, m, words, halves, distinct, meta, anchor, number, rows_at + first * stride, -1)
-    halves[anchor + ANCHOR_LO] = first + 1
-    halves[anchor + ANCHOR_HI] = max(right, first + 1)
+@inner
+def forget_row(plan: Program, store: Store, record: int, serial: int, rows_at: int, first: int) -> None:
+    """Row `first` is dropped: frames begin behind it."""
+    for d in range(len(plan.distincts)):
+        anchor = anchor_of(plan, record, d)
+        left, right = half(store, anchor + ANCHOR_LO), half(store, anchor + ANCHOR_HI)
+        if left <= first:
+            if first < right:
+                _count_rows(plan, store, d, record, serial, rows_at, first, first + 1, -1)
+            store.halves[anchor + ANCHOR_LO] = first + 1
+            store.halves[anchor + ANCHOR_HI] = max(right, first + 1)

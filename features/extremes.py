@@ -7,8 +7,9 @@ of the rows' parents first; the words of one node, of all trees, stand together.
 
 from __future__ import annotations
 
+from features.arena import Store
 from features.intern import DOUBLE, WIDE, plain
-from features.kernel import kernel
+from features.kernel import inlined, inner
 from features.sheet import Ints
 from features.window_plan import (
     COUNT_AT,
@@ -21,13 +22,14 @@ from features.window_plan import (
     TREE_NODES,
     VALID_AT,
     VALUE_AT,
+    Program,
 )  # fmt: skip
 
 _MAX = 2**63 - 1
 _MIN = -(2**63)
 
 
-@kernel
+@inlined
 def node_count(leaves: int) -> int:
     """Nodes over so many rows, all levels together."""
     total = 0
@@ -37,7 +39,7 @@ def node_count(leaves: int) -> int:
     return total
 
 
-@kernel
+@inlined
 def ordered(kind: int, flip: int, lo: int, hi: int) -> tuple[int, int]:
     """A cell as a pair of words that compares as the value does; of its negative order if `flip`."""
     if kind == WIDE:
@@ -52,7 +54,7 @@ def ordered(kind: int, flip: int, lo: int, hi: int) -> tuple[int, int]:
     return first, second
 
 
-@kernel
+@inlined
 def unordered(kind: int, flip: int, first: int, second: int) -> tuple[int, int]:
     """The cell (lo, hi) of an ordered pair."""
     if flip != 0:
@@ -64,9 +66,10 @@ def unordered(kind: int, flip: int, first: int, second: int) -> tuple[int, int]:
     return first, 0
 
 
-@kernel
-def _leaf(measures: Ints, trees: Ints, t: int, words: Ints, row: int) -> tuple[int, int]:
+@inlined
+def _leaf(plan: Program, t: int, words: Ints, row: int) -> tuple[int, int]:
     """The ordered value of one row; the greatest pair if it does not count."""
+    measures, trees = plan.measures, plan.trees
     m = trees[t, TREE_MEASURE]
     if words[row + measures[m, VALID_AT]] == 0:
         return _MAX, _MAX
@@ -74,17 +77,16 @@ def _leaf(measures: Ints, trees: Ints, t: int, words: Ints, row: int) -> tuple[i
     return ordered(measures[m, KIND], trees[t, TREE_FLIP], words[row + measures[m, VALUE_AT]], hi)
 
 
-@kernel
+@inlined
 def _node(words: Ints, node: int, wide: bool) -> tuple[int, int]:
     return words[node], words[node + 1] if wide else 0
 
 
-@kernel
-def rebuild(
-    shape: Ints, measures: Ints, trees: Ints, words: Ints, rows_at: int, capacity: int, start: int, end: int
-) -> None:
+@inner
+def rebuild(plan: Program, store: Store, rows_at: int, capacity: int, start: int, end: int) -> None:
     """Set every node over a row of [start, end); rows from `end` on do not exist yet."""
-    stride, step = shape[ROW_WORDS], shape[TREE_NODES]
+    words, measures, trees = store.words, plan.measures, plan.trees
+    stride, step = plan.shape[ROW_WORDS], plan.shape[TREE_NODES]
     for t in range(len(trees)):
         level = rows_at + (capacity + 1) * stride + trees[t, TREE_NODE]
         wide = measures[trees[t, TREE_MEASURE], KIND] == WIDE
@@ -95,7 +97,7 @@ def rebuild(
                 first, second = _MAX, _MAX
                 for child in range(8 * parent, min(8 * parent + 8, hi)):
                     if below == 0:
-                        a, b = _leaf(measures, trees, t, words, rows_at + child * stride)
+                        a, b = _leaf(plan, t, words, rows_at + child * stride)
                     else:
                         a, b = _node(words, below + child * step, wide)
                     if a < first or (a == first and b < second):
@@ -108,12 +110,11 @@ def rebuild(
             level += leaves * step
 
 
-@kernel
-def extreme(
-    shape: Ints, measures: Ints, trees: Ints, t: int, words: Ints, rows_at: int, capacity: int, lo: int, hi: int
-) -> tuple[int, int]:
+@inner
+def extreme(plan: Program, store: Store, t: int, rows_at: int, capacity: int, lo: int, hi: int) -> tuple[int, int]:
     """The least ordered pair over rows [lo, hi); the greatest pair if none counts."""
-    stride, step = shape[ROW_WORDS], shape[TREE_NODES]
+    words, measures, trees = store.words, plan.measures, plan.trees
+    stride, step = plan.shape[ROW_WORDS], plan.shape[TREE_NODES]
     wide = measures[trees[t, TREE_MEASURE], KIND] == WIDE
     level = rows_at + (capacity + 1) * stride + trees[t, TREE_NODE]
     below, leaves, first, second = 0, capacity + 1, _MAX, _MAX
@@ -126,7 +127,7 @@ def extreme(
                 hi -= 1
                 at = hi
             if below == 0:
-                a, b = _leaf(measures, trees, t, words, rows_at + at * stride)
+                a, b = _leaf(plan, t, words, rows_at + at * stride)
             else:
                 a, b = _node(words, below + at * step, wide)
             if a < first or (a == first and b < second):
@@ -138,15 +139,16 @@ def extreme(
     return first, second
 
 
-@kernel
-def fold_extreme(measures: Ints, trees: Ints, t: int, words: Ints, record: int, row: int, stride: int) -> None:
+@inner
+def fold_extreme(plan: Program, store: Store, t: int, record: int, row: int) -> None:
     """Keep the extreme of dropped rows, for UNBOUNDED frames."""
+    words, measures, trees = store.words, plan.measures, plan.trees
     at, m = record + trees[t, TREE_FOLD], trees[t, TREE_MEASURE]
     if trees[t, TREE_FOLD] < 0 or words[row + measures[m, VALID_AT]] == 0:
         return
     wide = measures[m, KIND] == WIDE
-    first, second = _leaf(measures, trees, t, words, row)
-    if words[row - stride + measures[m, COUNT_AT]] > 0:
+    first, second = _leaf(plan, t, words, row)
+    if words[row - plan.shape[ROW_WORDS] + measures[m, COUNT_AT]] > 0:
         a, b = _node(words, at, wide)
         if a < first or (a == first and b < second):
             return

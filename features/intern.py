@@ -11,7 +11,7 @@ import numpy as np
 
 from features.arena import Int
 from features.hashing import mix
-from features.kernel import kernel
+from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints
 
 SLOT = 4
@@ -24,7 +24,7 @@ _ROTATE, _BACK = np.uint64(29), np.uint64(35)
 _NEGATIVE_ZERO = -(2**63)
 
 
-@kernel
+@inlined
 def hash_words(key: Ints, start: int, count: int) -> Int:
     """A well-mixed hash of key[start : start + count]."""
     h = _SEED ^ np.uint64(count)
@@ -34,19 +34,19 @@ def hash_words(key: Ints, start: int, count: int) -> Int:
     return np.int64(mix(h))
 
 
-@kernel
+@inlined
 def plain(cell: int, kind: int) -> int:
     """The cell with the two zeros of a double made one, so that bits compare as values."""
     return 0 if kind == DOUBLE and cell == _NEGATIVE_ZERO else cell
 
 
-@kernel
+@inlined
 def text_words(handle: int) -> int:
     """Words that `write_text` writes."""
     return 1 + (((handle & ((1 << HANDLE_BITS) - 1)) + 7) >> 3)
 
 
-@kernel
+@inlined
 def write_text(handle: int, text: Bytes, key: Ints, start: int) -> int:
     """Write a text's length and bytes at key[start]; the end of what was written."""
     origin, length = handle >> HANDLE_BITS, handle & ((1 << HANDLE_BITS) - 1)
@@ -60,23 +60,23 @@ def write_text(handle: int, text: Bytes, key: Ints, start: int) -> int:
     return end
 
 
-@kernel
+@inlined
 def write_key(parts: Ints, cells: Ints, valid: Bytes, text: Bytes, i: int, key: Ints, start: int) -> int:
     """Write event i's key at key[start]; its end, -1 if a part is NULL, or -1 - (words needed) if there is no room.
 
     parts: int64[p, 2], the row of each part and how it is read.
     """
     need = start
-    for part in range(len(parts)):
-        row, kind = parts[part, 0], parts[part, 1]
+    for k in range(len(parts)):
+        row, kind = parts[k, 0], parts[k, 1]
         if valid[row, i] != VALID:
             return -1
         need += text_words(cells[row, i]) if kind == TEXT else 2 if kind == WIDE else 1
     if need > len(key):
         return -1 - need
     at = start
-    for part in range(len(parts)):
-        row, kind = parts[part, 0], parts[part, 1]
+    for k in range(len(parts)):
+        row, kind = parts[k, 0], parts[k, 1]
         if kind == TEXT:
             at = write_text(cells[row, i], text, key, at)
             continue
@@ -88,7 +88,7 @@ def write_key(parts: Ints, cells: Ints, valid: Bytes, text: Bytes, i: int, key: 
     return at
 
 
-@kernel
+@inlined
 def probe(table: Ints, words: Ints, key_at: int, h: int, key: Ints, start: int, count: int) -> int:
     """Where in the table the key's slot is, or the empty slot where it belongs.
 
@@ -109,7 +109,13 @@ def probe(table: Ints, words: Ints, key_at: int, h: int, key: Ints, start: int, 
     return at
 
 
-@kernel
+@inlined
+def _copy_slot(source: Ints, slot: int, target: Ints, at: int) -> None:
+    for k in range(SLOT):
+        target[at + k] = source[slot + k]
+
+
+@inner
 def remove(table: Ints, at: int) -> None:
     """Empty a slot and move later ones of its run up, so that every key stays reachable."""
     mask = len(table) - 1
@@ -117,10 +123,11 @@ def remove(table: Ints, at: int) -> None:
     while table[at + RECORD] != 0:
         home = (table[at + HASH] * SLOT) & mask
         if (at - home) & mask >= (at - hole) & mask:
-            table[hole : hole + SLOT] = table[at : at + SLOT]
+            _copy_slot(table, at, table, hole)
             hole = at
         at = (at + SLOT) & mask
-    table[hole : hole + SLOT] = 0
+    for k in range(SLOT):
+        table[hole + k] = 0
 
 
 @kernel
@@ -132,4 +139,4 @@ def rehash(old: Ints, new: Ints) -> None:
             at = (old[slot + HASH] * SLOT) & mask
             while new[at + RECORD] != 0:
                 at = (at + SLOT) & mask
-            new[at : at + SLOT] = old[slot : slot + SLOT]
+            _copy_slot(old, slot, new, at)

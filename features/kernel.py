@@ -12,6 +12,7 @@ import numba
 from numba import config
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_MARKS = (b"@kernel", b"@inlined", b"@inner")
 _ROOMS = ("features", "models", "rules", "sekisho")
 
 
@@ -21,7 +22,7 @@ def _cache_folder() -> str:
     for room in _ROOMS:
         for file in sorted((root / room).rglob("*.py")):
             source = file.read_bytes()
-            if b"@kernel" in source:
+            if any(mark in source for mark in _MARKS):
                 digest.update(source)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return str(Path(base) / "sekisho" / f"kernels-{digest.hexdigest()[:16]}")
@@ -34,3 +35,15 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 def kernel(function: _F) -> _F:
     """Compile `function` for the CPU: no GIL, NumPy's error model, no fused or reordered float arithmetic."""
     return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function))
+
+
+def inlined(function: _F) -> _F:
+    """A piece of a kernel that only kernels call: inlined, and without the door for Python, so it compiles faster."""
+    options = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))
+
+
+def inner(function: _F) -> _F:
+    """A kernel that only kernels call, too large or too rare to be inlined."""
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))

@@ -6,6 +6,8 @@ what its frames hold in the stage; compute the calls from the stage, one call ov
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from features.arena import (
@@ -24,7 +26,8 @@ from features.arena import (
     STOP_VALUES,
     TEXT_TOP,
     VALUES,
-    Halves,
+    Int,
+    Store,
     allocate,
     class_of,
     half,
@@ -47,7 +50,7 @@ from features.intern import (
     write_key,
     write_text,
 )  # fmt: skip
-from features.kernel import kernel
+from features.kernel import inlined, inner, kernel
 from features.rows import (
     CAPACITY,
     CLASS,
@@ -70,7 +73,6 @@ from features.window_plan import (
     ARGUMENT,
     AVG,
     BEGIN,
-    BOUNDS,
     CALL_COUNT,
     CALL_FUNCTION,
     CALL_OUT,
@@ -112,9 +114,9 @@ from features.window_plan import (
     PICK_STAGE,
     PICK_USES,
     RANGE,
-    RING_SIZE,
     ROW_WORDS,
     SQUARE_AT,
+    STAGE_ROWS,
     STDDEV_POP,
     STDDEV_SAMP,
     SUM,
@@ -129,6 +131,7 @@ from features.window_plan import (
     VALID_AT,
     VALUE_AT,
     VAR_SAMP,
+    Program,
 )  # fmt: skip
 from features.window_plan import COUNT as COUNT_CALL
 
@@ -137,126 +140,181 @@ SWEEP_EVERY, SWEEP_SLOTS = 16, 64  # events, slots of the key table
 _FOREVER = 2**63 - 1
 
 
-@kernel
-def scratch_words(stage_rows: int, measures: int, bounds: int, frames: int) -> int:
+class Events(NamedTuple):
+    """A batch as the kernel sees it: the sheet's arrays, and per event its fate, whether its values are wanted, W."""
+
+    cells: Ints
+    valid: Bytes
+    text: Bytes
+    fate: Bytes
+    wanted: Bytes
+    watermark: Ints
+
+
+class Block(NamedTuple):
+    """Scratch for the events of a block. starts, counts: their keys' words (-1 for no windows).   alive: has values.
+
+    fresh, edges, spans: of one event, what it brings to each measure, the row of each bound, the rows of each frame.
+    stage: int64[rows, BLOCK], what the calls are computed from.
+    """
+
+    starts: Ints
+    counts: Ints
+    hashes: Ints
+    alive: Ints
+    fresh: Ints
+    edges: Ints
+    spans: Ints
+    stage: Ints
+
+
+def scratch_words(plan: Program) -> int:
     """Words of scratch that `run_store` needs."""
-    return BLOCK * (4 + stage_rows) + 4 * measures + bounds + 2 * frames
+    rows = int(plan.shape[STAGE_ROWS])
+    return BLOCK * (4 + rows) + 4 * len(plan.measures) + len(plan.bounds) + 2 * len(plan.frames)
+
+
+@inlined
+def _block(plan: Program, scratch: Ints) -> Block:
+    """Divide the scratch."""
+    fresh = 4 * BLOCK
+    edges = fresh + 4 * len(plan.measures)
+    spans = edges + len(plan.bounds)
+    stage = spans + 2 * len(plan.frames)
+    return Block(
+        scratch[:BLOCK],
+        scratch[BLOCK : 2 * BLOCK],
+        scratch[2 * BLOCK : 3 * BLOCK],
+        scratch[3 * BLOCK : 4 * BLOCK],
+        scratch[fresh:edges].reshape(len(plan.measures), 4),
+        scratch[edges:spans],
+        scratch[spans:stage],
+        scratch[stage:].reshape(-1, BLOCK),
+    )
 
 
 @kernel
-def run_store(
-    shape: Ints, parts: Ints, measures: Ints, bounds: Ints, frames: Ints, sums: Ints, trees: Ints, folds: Ints,
-    distincts: Ints, picks: Ints, calls: Ints,
-    words: Ints, table: Ints, values: Ints, distinct: Ints, meta: Ints, out: Bytes, key: Ints, scratch: Ints,
-    cells: Ints, valid: Bytes, text: Bytes, fate: Bytes, wanted: Bytes, watermark: Ints, time_row: int, start: int,
-) -> int:  # fmt: skip
+def run_store(plan: Program, store: Store, events: Events, time_row: int, start: int) -> int:
     """Take in the events from `start` on; the number of the first one not taken, because an array must grow (STOP)."""
-    n = cells.shape[1]
-    keys, spare = key[: len(key) // 2], key[len(key) // 2 :]
-    starts, counts = scratch[:BLOCK], scratch[BLOCK : 2 * BLOCK]
-    hashes, alive = scratch[2 * BLOCK : 3 * BLOCK], scratch[3 * BLOCK : 4 * BLOCK]
-    at = 4 * BLOCK
-    fresh = scratch[at : at + 4 * len(measures)].reshape(len(measures), 4)
-    at += 4 * len(measures)
-    bound_at = scratch[at : at + len(bounds)]
-    at += len(bounds)
-    spans = scratch[at : at + 2 * len(frames)]
-    stage = scratch[at + 2 * len(frames) :].reshape(-1, BLOCK)
+    n = events.cells.shape[1]
+    block, middle = _block(plan, store.scratch), len(store.key) // 2
+    keys, spare = store.key[:middle], store.key[middle:]
     while start < n:
-        size = min(BLOCK, n - start)
-        size = _read_keys(parts, cells, valid, text, fate, start, size, keys, meta, starts, counts, hashes)
-        done = _take_in(
-            shape, measures, bounds, frames, sums, trees, folds, distincts, picks,
-            words, table, values, distinct, meta, out, keys, spare, starts, counts, hashes, alive, fresh, bound_at, spans,
-            stage,
-            cells, valid, text, wanted, watermark, time_row, start, size,
-        )  # fmt: skip
-        _finish(calls, stage, alive, cells, valid, start, done)
+        size = _read_keys(plan, store, events, start, min(BLOCK, n - start), keys, block)
+        done = 0
+        while done < size and _take_in(plan, store, events, time_row, start + done, done, keys, spare, block):
+            done += 1
+        _finish(plan, events, block, start, done)
         start += done
         if done < size or size == 0:
             break
     return start
 
 
-@kernel
-def _read_keys(
-    parts: Ints, cells: Ints, valid: Bytes, text: Bytes, fate: Bytes, start: int, size: int, key: Ints, meta: Ints,
-    starts: Ints, counts: Ints, hashes: Ints,
-) -> int:  # fmt: skip
-    """The keys of the next events, -1 words for an event without windows; how many fitted into `key`."""
+@inlined
+def _read_keys(plan: Program, store: Store, events: Events, start: int, size: int, keys: Ints, block: Block) -> int:
+    """Write and hash the keys of the next events; how many fitted into `keys`."""
     end = 0
     for b in range(size):
-        starts[b], counts[b] = end, -1
-        if fate[start + b] != ENTERS:
+        block.starts[b], block.counts[b] = end, -1
+        if events.fate[start + b] != ENTERS:
             continue
-        stop = write_key(parts, cells, valid, text, start + b, key, end)
+        stop = write_key(plan.parts, events.cells, events.valid, events.text, start + b, keys, end)
         if stop < -1:
-            meta[STOP], meta[NEED] = STOP_KEYS, -1 - stop
+            store.meta[STOP], store.meta[NEED] = STOP_KEYS, -1 - stop
             return b
         if stop >= 0:
-            counts[b] = stop - end
-            hashes[b] = hash_words(key, end, stop - end)
+            block.counts[b] = stop - end
+            block.hashes[b] = hash_words(keys, end, stop - end)
             end = stop
     return size
 
 
-@kernel
+@inlined
 def _take_in(
-    shape: Ints, measures: Ints, bounds: Ints, frames: Ints, sums: Ints, trees: Ints, folds: Ints, distincts: Ints,
-    picks: Ints,
-    words: Ints, table: Ints, values: Ints, distinct: Ints, meta: Ints, out: Bytes, key: Ints, spare: Ints, starts: Ints,
-    counts: Ints, hashes: Ints, alive: Ints, fresh: Ints, bound_at: Ints, spans: Ints, stage: Ints,
-    cells: Ints, valid: Bytes, text: Bytes, wanted: Bytes, watermark: Ints, time_row: int, start: int, size: int,
-) -> int:  # fmt: skip
-    """Place each event's row and stage what its frames hold; how many events were taken."""
-    halves = words.view(np.int32)
-    for b in range(size):
-        i = start + b
-        alive[b] = 0
-        if counts[b] < 0:
-            continue
-        time = cells[time_row, i]
-        reach = watermark[i] - shape[LATENESS_US] if watermark[i] > DAWN // 4 else DAWN // 2
-        slot = probe(table, words, shape[KEY_AT], hashes[b], key, starts[b], counts[b])
-        if meta[PENDING] == 0:
-            # in this order: making room may free a text that the event brings back
-            if not _make_room(
-                shape, measures, trees, folds, distincts, words, halves, table, values, distinct, meta,
-                slot, hashes[b], key, starts[b], counts[b], time, reach,
-            ):  # fmt: skip
-                return b
-            if not _read_measures(measures, words, values, meta, cells, valid, text, spare, i, fresh):
-                return b
-        record, serial = table[slot + RECORD], table[slot + NUMBER]
-        if meta[PENDING] == 0:
-            meta[PENDING] = place(
-                shape, measures, trees, distincts, words, halves, distinct, meta, record, serial, time, fresh
-            )
-            newest = table[slot + NEWEST]
-            table[slot + NEWEST] = time if newest == _FOREVER else max(newest, time)
-        if wanted[i] != 0:
-            at = meta[PENDING]
-            _find_frames(shape, bounds, frames, words, halves, record, time, at, bound_at, spans)
-            _stage_sums(shape, measures, frames, sums, words, halves, record, spans, stage, b)
-            if not _stage_others(
-                shape, measures, frames, trees, folds, distincts, picks, words, halves, distinct, meta, out,
-                record, serial, at, spans, stage, b,
-            ):  # fmt: skip
-                return b
-            alive[b] = 1
-        meta[PENDING] = 0
-        meta[EVENTS] += 1
-        if meta[EVENTS] % SWEEP_EVERY == 0:
-            _sweep(shape, measures, trees, folds, distincts, words, halves, table, values, distinct, meta, reach)
-    return size
+    plan: Program, store: Store, events: Events, time_row: int, i: int, b: int, keys: Ints, spare: Ints, block: Block
+) -> bool:
+    """Place event i's row and stage what its frames hold; False when an array must grow first."""
+    block.alive[b] = 0
+    if block.counts[b] < 0:
+        return True
+    time, watermark, meta, table = events.cells[time_row, i], events.watermark[i], store.meta, store.table
+    reach = watermark - plan.shape[LATENESS_US] if watermark > DAWN // 4 else DAWN // 2
+    start, count = block.starts[b], block.counts[b]
+    slot = probe(table, store.words, plan.shape[KEY_AT], block.hashes[b], keys, start, count)
+    if meta[PENDING] == 0:
+        # in this order: making room may free a text that the event brings back
+        if not _has_room(plan, store, slot) and not _make_room(
+            plan, store, slot, block.hashes[b], keys, start, count, time, reach
+        ):
+            return False
+        if not _read_measures(plan, store, events, i, spare, block.fresh):
+            return False
+        meta[PENDING] = place(plan, store, table[slot + RECORD], table[slot + NUMBER], time, block.fresh)
+        newest = table[slot + NEWEST]
+        table[slot + NEWEST] = time if newest == _FOREVER else max(newest, time)
+    if events.wanted[i] != 0:
+        record = table[slot + RECORD]
+        _find_frames(plan, store, record, time, meta[PENDING], block)
+        _stage_sums(plan, store, record, block, b)
+        if len(plan.distincts) + len(plan.picks) > 0 and not _stage_others(
+            plan, store, record, table[slot + NUMBER], meta[PENDING], block, b
+        ):
+            return False
+        block.alive[b] = 1
+    meta[PENDING] = 0
+    meta[EVENTS] += 1
+    if meta[EVENTS] % SWEEP_EVERY == 0:
+        _sweep(plan, store, reach)
+    return True
 
 
-@kernel
-def _read_measures(
-    measures: Ints, words: Ints, values: Ints, meta: Ints, cells: Ints, valid: Bytes, text: Bytes, key: Ints, i: int,
-    fresh: Ints,
-) -> bool:  # fmt: skip
+@inlined
+def _has_room(plan: Program, store: Store, slot: int) -> bool:
+    """True when the key has a record with room for one more row, and the distinct values may become more."""
+    header = 2 * store.table[slot + RECORD]
+    full = half(store, header + FIRST) + half(store, header + COUNT) > half(store, header + CAPACITY)
+    spare = len(store.distinct) - 2 * ENTRY * (store.meta[DISTINCTS] + len(plan.distincts))
+    return header != 0 and not full and spare >= 0
+
+
+@inner
+def _make_room(
+    plan: Program, store: Store, slot: int, h: int, keys: Ints, start: int, count: int, time: int, reach: int
+) -> bool:
+    """See that the key has a record with room for one more row; False when an array must grow."""
+    meta, table = store.meta, store.table
+    if 2 * ENTRY * (meta[DISTINCTS] + len(plan.distincts)) > len(store.distinct):
+        meta[STOP], meta[NEED] = STOP_DISTINCTS, len(plan.distincts)
+        return False
+    record = table[slot + RECORD]
+    if record == 0:
+        if 2 * (meta[KEYS] + 1) * SLOT > len(table):
+            meta[STOP], meta[NEED] = STOP_TABLE, 1
+            return False
+        record = new_record(plan, store, keys, start, count)
+        if record == 0:
+            return False
+        meta[KEYS] += 1
+        meta[SERIAL] += 1
+        table[slot + HASH], table[slot + RECORD] = h, record
+        table[slot + NEWEST], table[slot + NUMBER] = time, meta[SERIAL]
+        return True
+    if half(store, 2 * record + FIRST) + half(store, 2 * record + COUNT) <= half(store, 2 * record + CAPACITY):
+        return True
+    evict(plan, store, record, table[slot + NUMBER], reach)
+    rows = half(store, 2 * record + COUNT)
+    record = repack(plan, store, record, rows + rows // 2 + 1)
+    if record == 0:
+        return False
+    table[slot + RECORD] = record
+    return True
+
+
+@inlined
+def _read_measures(plan: Program, store: Store, events: Events, i: int, spare: Ints, fresh: Ints) -> bool:
     """What the event brings to each measure; False when a text found no room."""
+    measures, cells, valid = plan.measures, events.cells, events.valid
     for m in range(len(measures)):
         row, condition = measures[m, ARGUMENT], measures[m, FILTER]
         passed = condition < 0 or (valid[condition, i] == VALID and cells[condition, i] != 0)
@@ -266,7 +324,7 @@ def _read_measures(
             lo = cells[row, i]
             hi = cells[row + 1, i] if measures[m, KIND] == WIDE else lo >> 63
             if measures[m, KIND] == TEXT and measures[m, VALUE_AT] >= 0:
-                lo, hi = _intern(lo, text, words, values, meta, key), 0
+                lo, hi = _intern(store, lo, events.text, spare), 0
                 if lo == 0:
                     return False
         fresh[m, PASSES] = 1 if passed and (not_null or measures[m, NULLS] != 0) else 0
@@ -275,10 +333,10 @@ def _read_measures(
     return True
 
 
-@kernel
-def _intern(handle: int, text: Bytes, words: Ints, values: Ints, meta: Ints, spare: Ints) -> int:
+@inner
+def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
     """The record of a text, new if need be; 0 when an array must grow."""
-    count = text_words(handle)
+    words, values, meta, count = store.words, store.values, store.meta, text_words(handle)
     if count > len(spare):
         meta[STOP], meta[NEED] = STOP_KEYS, count
         return 0
@@ -291,84 +349,33 @@ def _intern(handle: int, text: Bytes, words: Ints, values: Ints, meta: Ints, spa
         meta[STOP], meta[NEED] = STOP_VALUES, 1
         return 0
     size_class = class_of(TEXT_AT + count)
-    record = allocate(words, meta, size_class)
+    record = allocate(store, size_class)
     if record == 0:
         return 0
     words[record], words[record + REFERENCES] = size_class << 32 | count, 0
-    words[record + TEXT_AT : record + TEXT_AT + count] = spare[:count]
+    for k in range(count):
+        words[record + TEXT_AT + k] = spare[k]
     values[slot + HASH], values[slot + RECORD] = h, record
     meta[VALUES] += 1
     return record
 
 
-@kernel
-def _make_room(
-    shape: Ints, measures: Ints, trees: Ints, folds: Ints, distincts: Ints,
-    words: Ints, halves: Halves, table: Ints, values: Ints, distinct: Ints, meta: Ints,
-    slot: int, h: int, key: Ints, start: int, count: int, time: int, reach: int,
-) -> bool:  # fmt: skip
-    """See that the key has a record with room for one more row; False when an array must grow."""
-    if 2 * ENTRY * (meta[DISTINCTS] + len(distincts)) > len(distinct):
-        meta[STOP], meta[NEED] = STOP_DISTINCTS, len(distincts)
-        return False
-    record = table[slot + RECORD]
-    if record == 0:
-        if 2 * (meta[KEYS] + 1) * SLOT > len(table):
-            meta[STOP], meta[NEED] = STOP_TABLE, 1
-            return False
-        record = new_record(shape, words, halves, meta, key, start, count)
-        if record == 0:
-            return False
-        meta[KEYS] += 1
-        meta[SERIAL] += 1
-        table[slot + HASH], table[slot + RECORD] = h, record
-        table[slot + NEWEST], table[slot + NUMBER] = time, meta[SERIAL]
-        return True
-    header = 2 * record
-    if halves[header + FIRST] + halves[header + COUNT] <= halves[header + CAPACITY]:
-        return True
-    evict(
-        shape,
-        measures,
-        folds,
-        trees,
-        distincts,
-        words,
-        halves,
-        values,
-        distinct,
-        meta,
-        record,
-        table[slot + NUMBER],
-        reach,
-    )
-    rows = half(halves, header + COUNT)
-    record = repack(shape, measures, trees, distincts, words, halves, meta, record, rows + rows // 2 + 1)
-    if record == 0:
-        return False
-    table[slot + RECORD] = record
-    return True
-
-
-@kernel
-def _find_frames(
-    shape: Ints, bounds: Ints, frames: Ints, words: Ints, halves: Halves, record: int, time: int, at: int,
-    bound_at: Ints, spans: Ints,
-) -> None:  # fmt: skip
+@inlined
+def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, block: Block) -> None:
     """The rows [spans[2f], spans[2f + 1]) of each frame f, as seen by the row `at`."""
-    header, stride, rows_at = 2 * record, shape[ROW_WORDS], rows_of(shape, halves, record)
-    first = half(halves, header + FIRST)
-    in_order = at + 1 == first + half(halves, header + COUNT)
-    for k in range(len(bounds)):
-        hint = half(halves, header + HINTS + k)
-        bound_at[k] = gallop(words, rows_at, stride, first, at + 1, hint, time - bounds[k])
+    header, stride, rows_at = 2 * record, plan.shape[ROW_WORDS], rows_of(plan, store, record)
+    frames, edges, spans, first = plan.frames, block.edges, block.spans, half(store, header + FIRST)
+    in_order = at + 1 == first + half(store, header + COUNT)
+    for k in range(len(plan.bounds)):
+        hint = half(store, header + HINTS + k)
+        edges[k] = gallop(store.words, rows_at, stride, first, at + 1, hint, time - plan.bounds[k])
         if in_order:
-            halves[header + HINTS + k] = bound_at[k]
+            store.halves[header + HINTS + k] = edges[k]
     for f in range(len(frames)):
         begin, end = frames[f, BEGIN], frames[f, END]
         if frames[f, MODE] == RANGE:
-            lo = first if begin == UNBOUNDED else bound_at[begin]
-            hi = at + 1 if end == CURRENT else bound_at[end]
+            lo = first if begin == UNBOUNDED else edges[begin]
+            hi = at + 1 if end == CURRENT else edges[end]
         else:
             lo = first if begin == UNBOUNDED else max(first, at - begin)
             hi = at - end + 1
@@ -377,281 +384,233 @@ def _find_frames(
         spans[2 * f], spans[2 * f + 1] = lo, max(lo, hi)
 
 
-@kernel
-def _rows_that_count(
-    measures: Ints, m: int, words: Ints, rows_at: int, stride: int, lo: int, hi: int, all_before: bool
-) -> int:
-    """How many of the rows [lo, hi) count for the measure; with all rows dropped before them if `all_before`."""
-    column = measures[m, COUNT_AT]
-    if column < 0:
-        return hi - lo
-    upto = words[rows_at + (hi - 1) * stride + column]
-    return upto if all_before else upto - words[rows_at + (lo - 1) * stride + column]
-
-
-@kernel
-def _stage_sums(
-    shape: Ints, measures: Ints, frames: Ints, sums: Ints, words: Ints, halves: Halves, record: int, spans: Ints,
-    stage: Ints, b: int,
-) -> None:  # fmt: skip
+@inlined
+def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) -> None:
     """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals."""
-    stride, rows_at = shape[ROW_WORDS], rows_of(shape, halves, record)
+    measures, words, sums, stage = plan.measures, store.words, plan.sums, block.stage
+    stride, rows_at = plan.shape[ROW_WORDS], rows_of(plan, store, record)
     for s in range(len(sums)):
         f, m, to = sums[s, SUM_FRAME], sums[s, SUM_MEASURE], sums[s, SUM_STAGE]
-        lo, hi, unbounded = spans[2 * f], spans[2 * f + 1], frames[f, BEGIN] == UNBOUNDED
-        stage[to, b] = _rows_that_count(measures, m, words, rows_at, stride, lo, hi, unbounded)
-        to += 1
-        upto, before = rows_at + (hi - 1) * stride, rows_at + (lo - 1) * stride
-        if measures[m, SUM_AT] >= 0:
-            _stage_difference(words, upto, before, measures[m, SUM_AT], measures[m, SUM_WORDS], unbounded, stage, to, b)
+        lo, hi, keep = block.spans[2 * f], block.spans[2 * f + 1], plan.frames[f, BEGIN] == UNBOUNDED
+        before, upto = rows_at + (lo - 1) * stride, rows_at + (hi - 1) * stride
+        count_at, sum_at, square_at = measures[m, COUNT_AT], measures[m, SUM_AT], measures[m, SQUARE_AT]
+        stage[to, b] = hi - lo
+        if count_at >= 0:
+            _stage_difference(words, upto + count_at, before + count_at, 1, keep, stage, to, b)
+        if sum_at >= 0:
+            _stage_difference(words, upto + sum_at, before + sum_at, measures[m, SUM_WORDS], keep, stage, to + 1, b)
             to += measures[m, SUM_WORDS]
-        if measures[m, SQUARE_AT] >= 0:
-            _stage_difference(words, upto, before, measures[m, SQUARE_AT], 2, unbounded, stage, to, b)
+        if square_at >= 0:
+            _stage_difference(words, upto + square_at, before + square_at, 2, keep, stage, to + 1, b)
 
 
-@kernel
-def _stage_difference(
-    words: Ints, upto: int, before: int, column: int, size: int, unbounded: bool, stage: Ints, to: int, b: int
-) -> None:
-    """The total of `size` words at `column` of one row less that of another; undiminished if `unbounded`."""
+@inlined
+def _stage_difference(words: Ints, upto: int, before: int, size: int, keep: bool, stage: Ints, to: int, b: int) -> None:
+    """A total of `size` words less an earlier one of the same; undiminished if `keep`."""
     borrow = np.uint64(0)
     for k in range(size):
-        less = np.uint64(0) if unbounded else np.uint64(words[before + column + k])
-        word, borrow = usub(np.uint64(words[upto + column + k]), less, borrow)
+        less = np.uint64(0) if keep else np.uint64(words[before + k])
+        word, borrow = usub(np.uint64(words[upto + k]), less, borrow)
         stage[to + k, b] = np.int64(word)
 
 
-@kernel
-def _stage_others(
-    shape: Ints, measures: Ints, frames: Ints, trees: Ints, folds: Ints, distincts: Ints, picks: Ints,
-    words: Ints, halves: Halves, distinct: Ints, meta: Ints, out: Bytes, record: int, serial: int, at: int,
-    spans: Ints, stage: Ints, b: int,
-) -> bool:  # fmt: skip
+@inner
+def _stage_others(plan: Program, store: Store, record: int, serial: int, at: int, block: Block, b: int) -> bool:
     """Leave distinct counts and picked values; False when an array must grow."""
-    stride, rows_at = shape[ROW_WORDS], rows_of(shape, halves, record)
-    for d in range(len(distincts)):
-        f, anchor = distincts[d, DISTINCT_FRAME], 2 * record + HINTS + shape[BOUNDS] + 3 * d
-        found = count_distinct(
-            measures, distincts, d, words, halves, distinct, meta, anchor, serial, rows_at, stride,
-            spans[2 * f], spans[2 * f + 1],
-        )  # fmt: skip
+    words, picks, stage, rows_at = store.words, plan.picks, block.stage, rows_of(plan, store, record)
+    for d in range(len(plan.distincts)):
+        f = plan.distincts[d, DISTINCT_FRAME]
+        lo, hi = block.spans[2 * f], block.spans[2 * f + 1]
+        found = count_distinct(plan, store, d, record, serial, rows_at, lo, hi)
         if found < 0:
             return False
-        stage[distincts[d, DISTINCT_STAGE], b] = found
-    before = meta[TEXT_TOP]
+        stage[plan.distincts[d, DISTINCT_STAGE], b] = found
+    before = store.meta[TEXT_TOP]
     for p in range(len(picks)):
-        f, to, kind = picks[p, PICK_FRAME], picks[p, PICK_STAGE], measures[picks[p, PICK_MEASURE], KIND]
-        lo, hi, unbounded = spans[2 * f], spans[2 * f + 1], frames[f, BEGIN] == UNBOUNDED
+        f, to, kind = picks[p, PICK_FRAME], picks[p, PICK_STAGE], plan.measures[picks[p, PICK_MEASURE], KIND]
+        lo, hi = block.spans[2 * f], block.spans[2 * f + 1]
         if picks[p, PICK_FUNCTION] in (MIN, MAX):
-            low, high, there = _pick_extreme(shape, measures, trees, picks, p, words, halves, record, lo, hi, unbounded)
+            low, high, there = _pick_extreme(plan, store, p, record, lo, hi)
         else:
-            value = _pick_row(shape, measures, folds, picks, p, words, halves, record, lo, hi, unbounded, at)
-            width = 2 if kind == WIDE else 1
-            there = value > 0 and words[value + width] != 0
+            value = _pick_row(plan, store, p, record, lo, hi, at)
+            there = value > 0 and words[value + (2 if kind == WIDE else 1)] != 0
             low, high = (words[value], words[value + 1]) if there else (0, 0)
         if there and kind == TEXT:
-            low = _write_out(words, low, out, meta)
+            low = _write_out(store, low)
             if low < 0:
-                meta[TEXT_TOP] = before
+                store.meta[TEXT_TOP] = before
                 return False
         stage[to, b], stage[to + 1, b], stage[to + 2, b] = low, high, there
     return True
 
 
-@kernel
-def _pick_extreme(
-    shape: Ints, measures: Ints, trees: Ints, picks: Ints, p: int, words: Ints, halves: Halves, record: int,
-    lo: int, hi: int, unbounded: bool,
-) -> tuple[int, int, bool]:  # fmt: skip
+@inner
+def _pick_extreme(plan: Program, store: Store, p: int, record: int, lo: int, hi: int) -> tuple[int, int, bool]:
     """The least or greatest value of the rows [lo, hi), as a cell, and whether there is one."""
-    t, m, stride, rows_at = (
-        picks[p, PICK_USES],
-        picks[p, PICK_MEASURE],
-        shape[ROW_WORDS],
-        rows_of(shape, halves, record),
-    )
-    if _rows_that_count(measures, m, words, rows_at, stride, lo, hi, unbounded) == 0:
+    words, t, m = store.words, plan.picks[p, PICK_USES], plan.picks[p, PICK_MEASURE]
+    rows_at = rows_of(plan, store, record)
+    column, stride, kind = rows_at + plan.measures[m, COUNT_AT], plan.shape[ROW_WORDS], plan.measures[m, KIND]
+    unbounded = plan.frames[plan.picks[p, PICK_FRAME], BEGIN] == UNBOUNDED
+    earlier, upto = words[column + (lo - 1) * stride], words[column + (hi - 1) * stride]
+    if upto == (0 if unbounded else earlier):
         return 0, 0, False
-    capacity = half(halves, 2 * record + CAPACITY)
-    first, second = extreme(shape, measures, trees, t, words, rows_at, capacity, lo, hi)
-    if unbounded and words[rows_at + (lo - 1) * stride + measures[m, COUNT_AT]] > 0:
-        fold = record + trees[t, TREE_FOLD]
-        a, b = words[fold], words[fold + 1] if measures[m, KIND] == WIDE else 0
+    first, second = extreme(plan, store, t, rows_at, half(store, 2 * record + CAPACITY), lo, hi)
+    if unbounded and earlier > 0:
+        fold = record + plan.trees[t, TREE_FOLD]
+        a, b = words[fold], words[fold + 1] if kind == WIDE else 0
         if a < first or (a == first and b < second):
             first, second = a, b
-    low, high = unordered(measures[m, KIND], trees[t, TREE_FLIP], first, second)
+    low, high = unordered(kind, plan.trees[t, TREE_FLIP], first, second)
     return low, high, True
 
 
-@kernel
-def _pick_row(
-    shape: Ints, measures: Ints, folds: Ints, picks: Ints, p: int, words: Ints, halves: Halves, record: int,
-    lo: int, hi: int, unbounded: bool, at: int,
-) -> int:  # fmt: skip
+@inner
+def _pick_row(plan: Program, store: Store, p: int, record: int, lo: int, hi: int, at: int) -> Int:
     """Where the value of first_value, last_value or lag stands (its words, then whether it is not NULL); 0 for nowhere.
 
     The rows that count are numbered by their running count; those dropped come first.
     """
-    m, uses, stride, rows_at = (
-        picks[p, PICK_MEASURE],
-        picks[p, PICK_USES],
-        shape[ROW_WORDS],
-        rows_of(shape, halves, record),
-    )
-    column = rows_at + measures[m, COUNT_AT]
-    size = measures[m, VALID_AT] - measures[m, VALUE_AT] + 1
-    first = half(halves, 2 * record + FIRST)
+    words, folds, picks = store.words, plan.folds, plan.picks
+    function, m, offset = picks[p, PICK_FUNCTION], picks[p, PICK_MEASURE], picks[p, PICK_OFFSET]
+    stride, rows_at = plan.shape[ROW_WORDS], rows_of(plan, store, record)
+    value_at, column = plan.measures[m, VALUE_AT], rows_at + plan.measures[m, COUNT_AT]
+    first = half(store, 2 * record + FIRST)
     dropped = words[column + (first - 1) * stride]
-    if picks[p, PICK_FUNCTION] == LAG:
-        lo, hi = first, at
-        number = words[column + (at - 1) * stride] - picks[p, PICK_OFFSET] + 1
-        hint = at - picks[p, PICK_OFFSET]
+    if function == LAG:
+        lo, hi, hint = first, at, at - offset
+        number = words[column + (at - 1) * stride] - offset + 1
     else:
+        unbounded = plan.frames[picks[p, PICK_FRAME], BEGIN] == UNBOUNDED
         since = 0 if unbounded else words[column + (lo - 1) * stride]
         upto = words[column + (hi - 1) * stride]
         if upto == since:
             return 0
-        is_first = picks[p, PICK_FUNCTION] == FIRST_VALUE
-        number, hint = (since + 1, lo) if is_first else (upto, hi - 1)
-        if is_first and number <= dropped:
-            return record + folds[uses, FOLD_FIRST]
+        number, hint = upto, hi - 1
+        if function == FIRST_VALUE:
+            number, hint = since + 1, lo
+        if function == FIRST_VALUE and number <= dropped:
+            return record + folds[picks[p, PICK_USES], FOLD_FIRST]
     if number <= 0:
         return 0
     if number <= dropped:
-        back = dropped - number
-        return record + folds[uses, FOLD_RING] + back * size if back < folds[uses, RING_SIZE] else 0
-    row = gallop(words, column, stride, lo, hi, hint, number)
-    return rows_at + row * stride + measures[m, VALUE_AT]
+        size = plan.measures[m, VALID_AT] - value_at + 1
+        return record + folds[picks[p, PICK_USES], FOLD_RING] + (dropped - number) * size
+    return rows_at + gallop(words, column, stride, lo, hi, hint, number) * stride + value_at
 
 
-@kernel
-def _write_out(words: Ints, value: int, out: Bytes, meta: Ints) -> int:
+@inner
+def _write_out(store: Store, value: int) -> Int:
     """Append a text to the outgoing bytes; its handle there, or -1 when they must grow."""
+    words, meta = store.words, store.meta
     length, at = words[value + TEXT_AT], meta[TEXT_TOP]
-    if at + length > len(out):
+    if at + length > len(store.out):
         meta[STOP], meta[NEED] = STOP_TEXT, length
         return -1
-    source = words.view(np.uint8)
     for k in range(length):
-        out[at + k] = source[8 * (value + TEXT_AT + 1) + k]
+        store.out[at + k] = (words[value + TEXT_AT + 1 + (k >> 3)] >> (8 * (k & 7))) & 0xFF
     meta[TEXT_TOP] = at + length
     return at << HANDLE_BITS | length
 
 
-@kernel
-def _sweep(
-    shape: Ints, measures: Ints, trees: Ints, folds: Ints, distincts: Ints,
-    words: Ints, halves: Halves, table: Ints, values: Ints, distinct: Ints, meta: Ints, reach: int,
-) -> None:  # fmt: skip
+@inner
+def _sweep(plan: Program, store: Store, reach: int) -> None:
     """Look at the next slots of the key table: free keys that no later event can see, shrink those that must stay."""
-    mask = len(table) - 1
+    meta, table, mask = store.meta, store.table, len(store.table) - 1
     meta[CURSOR] &= mask
     for _ in range(SWEEP_SLOTS):
         at = meta[CURSOR]
         record = table[at + RECORD]
         meta[CURSOR] = (at + SLOT) & mask
-        if record == 0 or table[at + NEWEST] >= reach - shape[KEEP_US]:
+        if record == 0 or table[at + NEWEST] >= reach - plan.shape[KEEP_US]:
             continue
-        evict(
-            shape,
-            measures,
-            folds,
-            trees,
-            distincts,
-            words,
-            halves,
-            values,
-            distinct,
-            meta,
-            record,
-            table[at + NUMBER],
-            reach,
-        )
-        if shape[FREES] != 0:
-            release(words, meta, record, half(halves, 2 * record + CLASS))
+        evict(plan, store, record, table[at + NUMBER], reach)
+        if plan.shape[FREES] != 0:
+            release(store, record, half(store, 2 * record + CLASS))
             remove(table, at)
             meta[KEYS] -= 1
             meta[CURSOR] = at  # another key may have moved here
             continue
-        rows = half(halves, 2 * record + COUNT)
-        packed = repack(shape, measures, trees, distincts, words, halves, meta, record, max(1, rows))
+        packed = repack(plan, store, record, max(1, half(store, 2 * record + COUNT)))
         if packed != 0:
             table[at + RECORD], table[at + NEWEST] = packed, _FOREVER
 
 
-@kernel
-def _finish(calls: Ints, stage: Ints, alive: Ints, cells: Ints, valid: Bytes, start: int, size: int) -> None:
+@inlined
+def _finish(plan: Program, events: Events, block: Block, start: int, size: int) -> None:
     """Compute the calls' values from the stage."""
-    for c in range(len(calls)):
-        function, out = calls[c, CALL_FUNCTION], calls[c, CALL_OUT]
-        if calls[c, CALL_VALUE] >= 0:
-            _finish_pick(calls, c, stage, alive, cells, valid, start, size)
+    for c in range(len(plan.calls)):
+        function = plan.calls[c, CALL_FUNCTION]
+        if plan.calls[c, CALL_VALUE] >= 0:
+            _finish_pick(plan.calls, c, events, block, start, size)
         elif function in (COUNT_STAR, COUNT_CALL, COUNT_DISTINCT):
-            for b in range(size):
-                valid[out, start + b] = VALID if alive[b] != 0 else NULL
-                cells[out, start + b] = stage[calls[c, CALL_COUNT], b] if alive[b] != 0 else 0
+            _finish_count(plan.calls, c, events, block, start, size)
         elif function in (SUM, AVG):
-            _finish_sum(calls, c, stage, alive, cells, valid, start, size)
+            _finish_sum(plan.calls, c, events, block, start, size)
         else:
-            _finish_spread(calls, c, stage, alive, cells, valid, start, size)
+            _finish_spread(plan.calls, c, events, block, start, size)
 
 
-@kernel
-def _finish_pick(
-    calls: Ints, c: int, stage: Ints, alive: Ints, cells: Ints, valid: Bytes, start: int, size: int
-) -> None:
+@inner
+def _finish_pick(calls: Ints, c: int, events: Events, block: Block, start: int, size: int) -> None:
     """min, max, first_value, last_value and lag: the picked cell."""
-    out, value = calls[c, CALL_OUT], calls[c, CALL_VALUE]
+    out, value, wide = calls[c, CALL_OUT], calls[c, CALL_VALUE], calls[c, CALL_WORDS] == 2
     for b in range(size):
-        there = alive[b] != 0 and stage[value + 2, b] != 0
-        valid[out, start + b] = VALID if there else NULL
-        cells[out, start + b] = stage[value, b] if there else 0
-        if calls[c, CALL_WORDS] == 2:
-            valid[out + 1, start + b] = VALID if there else NULL
-            cells[out + 1, start + b] = stage[value + 1, b] if there else 0
+        there = block.alive[b] != 0 and block.stage[value + 2, b] != 0
+        events.valid[out, start + b] = VALID if there else NULL
+        events.cells[out, start + b] = block.stage[value, b] if there else 0
+        if wide:
+            events.cells[out + 1, start + b] = block.stage[value + 1, b] if there else 0
 
 
-@kernel
-def _finish_sum(
-    calls: Ints, c: int, stage: Ints, alive: Ints, cells: Ints, valid: Bytes, start: int, size: int
-) -> None:
+@inner
+def _finish_count(calls: Ints, c: int, events: Events, block: Block, start: int, size: int) -> None:
+    """Counts, which are 0 over nothing."""
+    out, count = calls[c, CALL_OUT], calls[c, CALL_COUNT]
+    for b in range(size):
+        events.valid[out, start + b] = VALID if block.alive[b] != 0 else NULL
+        events.cells[out, start + b] = block.stage[count, b]
+
+
+@inner
+def _finish_sum(calls: Ints, c: int, events: Events, block: Block, start: int, size: int) -> None:
     """sum and avg; over nothing they are NULL, beyond 128 bits they are an ERROR."""
     out, count, total, scale = calls[c, CALL_OUT], calls[c, CALL_COUNT], calls[c, CALL_SUM], calls[c, CALL_SCALE]
-    doubles = cells.view(np.float64)
+    cells, valid, stage, doubles = events.cells, events.valid, block.stage, events.cells.view(np.float64)
+    is_sum, checked = calls[c, CALL_FUNCTION] == SUM, calls[c, CALL_WORDS] == 3
     for b in range(size):
         i = start + b
         valid[out, i] = NULL
-        if alive[b] == 0 or stage[count, b] == 0:
+        if block.alive[b] == 0 or stage[count, b] == 0:
             continue
         lo, hi = stage[total, b], stage[total + 1, b]
-        if calls[c, CALL_WORDS] == 3 and stage[total + 2, b] != hi >> 63:
+        if checked and stage[total + 2, b] != hi >> 63:
             valid[out, i] = ERROR
             continue
         valid[out, i] = VALID
-        if calls[c, CALL_FUNCTION] == SUM:
+        if is_sum:
             cells[out, i], cells[out + 1, i] = lo, hi
-            valid[out + 1, i] = VALID
         else:
             doubles[out, i] = mean(lo, hi, stage[count, b], scale)
 
 
-@kernel
-def _finish_spread(
-    calls: Ints, c: int, stage: Ints, alive: Ints, cells: Ints, valid: Bytes, start: int, size: int
-) -> None:
+@inner
+def _finish_spread(calls: Ints, c: int, events: Events, block: Block, start: int, size: int) -> None:
     """Variances and standard deviations; NULL where they would divide by zero."""
     function, out, count = calls[c, CALL_FUNCTION], calls[c, CALL_OUT], calls[c, CALL_COUNT]
     total, square, scale = calls[c, CALL_SUM], calls[c, CALL_SQUARE], calls[c, CALL_SCALE]
-    sample = 1 if function in (VAR_SAMP, STDDEV_SAMP) else 0
-    rooted = function in (STDDEV_SAMP, STDDEV_POP)
-    doubles = cells.view(np.float64)
+    sample, rooted = 1 if function in (VAR_SAMP, STDDEV_SAMP) else 0, function in (STDDEV_SAMP, STDDEV_POP)
+    stage, doubles = block.stage, events.cells.view(np.float64)
     for b in range(size):
         i, n = start + b, stage[count, b]
-        valid[out, i] = NULL
-        if alive[b] == 0 or n <= sample:
+        events.valid[out, i] = NULL
+        if block.alive[b] == 0 or n <= sample:
             continue
-        result = variance(
-            n, stage[total, b], stage[total + 1, b], stage[square, b], stage[square + 1, b], scale, sample
+        sum_lo, sum_hi, square_lo, square_hi = (
+            stage[total, b],
+            stage[total + 1, b],
+            stage[square, b],
+            stage[square + 1, b],
         )
+        result = variance(n, sum_lo, sum_hi, square_lo, square_hi, scale, sample)
         doubles[out, i] = np.sqrt(result) if rooted else result
-        valid[out, i] = VALID
+        events.valid[out, i] = VALID

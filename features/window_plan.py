@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,13 +69,11 @@ _SUMS = ("sum", "avg", *_SQUARES)
 _PICKS = ("min", "max", "first_value", "last_value", "lag")
 
 
-@dataclass(frozen=True)
-class StorePlan:
-    """The calls over one partition. parts: int64[p, 2], the sheet's row of each key expression and how it is read."""
+class Program(NamedTuple):
+    """The arrays of one store. parts: int64[p, 2], the sheet's row of each key expression and how it is read."""
 
-    partition: tuple[Expr, ...]
-    parts: Ints
     shape: Ints
+    parts: Ints
     measures: Ints
     bounds: Ints
     frames: Ints
@@ -84,7 +83,15 @@ class StorePlan:
     distincts: Ints
     picks: Ints
     calls: Ints
-    texts: tuple[int, ...]  # rows of the sheet that receive texts
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """The calls over one partition. texts: rows of the sheet that receive texts."""
+
+    partition: tuple[Expr, ...]
+    program: Program
+    texts: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -243,10 +250,9 @@ class _Builder:
         slots = [self.slot(part) for part in self.partition]
         parts = _table([(slot.row, how_read(slot.type)) for slot in slots], 2)
         texts = tuple(call.out.row for call in self.calls if call.out.type.kind is Kind.TEXT)
-        return StorePlan(
-            self.partition, parts, shape, measures, np.array(bounds, np.int64), frames, sums, trees, folds, distincts,
-            picks, calls, texts,
-        )  # fmt: skip
+        edges = np.array(bounds, np.int64)
+        program = Program(shape, parts, measures, edges, frames, sums, trees, folds, distincts, picks, calls)
+        return StorePlan(self.partition, program, texts)
 
     def _frames(self) -> tuple[list[int], Ints]:
         """The bounds, each as "first row of event_time >= t - bound", and the frames over them."""

@@ -14,48 +14,17 @@ from functools import cache
 
 import numpy as np
 
-from features.arena import (
-    KEYS,
-    META,
-    NEED,
-    ROWS,
-    STOP,
-    STOP_DISTINCTS,
-    STOP_KEYS,
-    STOP_TABLE,
-    STOP_TEXT,
-    STOP_VALUES,
-    STOP_WORDS,
-    TEXT_TOP,
-    TOP,
-)  # fmt: skip
+from features import arena
+from features.arena import KEYS, META, NEED, ROWS, STOP, TEXT_TOP, TOP, Store
 from features.distincts import ENTRY, grow_distinct
 from features.intern import SLOT, rehash
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
-from features.window_kernel import BLOCK, run_store, scratch_words
-from features.window_plan import STAGE_ROWS, StorePlan, WindowPlan, plan_windows
+from features.window_kernel import BLOCK, Events, run_store, scratch_words
+from features.window_plan import Program, StorePlan, WindowPlan, plan_windows
 
 __all__ = ["StoreReport", "WindowPlan", "WindowState", "advance", "plan_windows"]
 
 _KEPT = ("words", "table", "values", "distinct", "meta")
-
-
-@dataclass
-class StoreState:
-    """The keys of one store and their rows.
-
-    words: the arena. table, values, distinct: hash tables of keys, texts and distinct values. meta: counters.
-    out, key, scratch: buffers of a batch, nothing of which is remembered.
-    """
-
-    words: Ints
-    table: Ints
-    values: Ints
-    distinct: Ints
-    meta: Ints
-    out: Bytes
-    key: Ints
-    scratch: Ints
 
 
 @dataclass(frozen=True)
@@ -71,7 +40,7 @@ class StoreReport:
 class WindowState:
     """What the windows of a plan remember, a store each."""
 
-    stores: list[StoreState]
+    stores: list[Store]
 
     @classmethod
     def empty(cls, plan: WindowPlan) -> WindowState:
@@ -83,8 +52,10 @@ class WindowState:
         """The state that `arrays` was taken from, under the same plan. KeyError if an array is missing."""
         state = cls.empty(plan)
         for number, store in enumerate(state.stores):
-            for name in _KEPT:
-                setattr(store, name, np.array(arrays[f"{number}.{name}"], np.int64))
+            words, table, values, distinct, meta = (np.array(arrays[f"{number}.{name}"], np.int64) for name in _KEPT)
+            state.stores[number] = store._replace(
+                words=words, halves=words.view(np.int32), table=table, values=values, distinct=distinct, meta=meta
+            )
         return state
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -104,19 +75,19 @@ class WindowState:
         ]
 
 
-def _new_store(plan: StorePlan) -> StoreState:
-    meta = np.zeros(META, np.int64)
+def _new_store(plan: StorePlan) -> Store:
+    meta, words = np.zeros(META, np.int64), np.zeros(1 << 12, np.int64)
     meta[TOP] = 8  # offset 0 means "none"
-    size = scratch_words(int(plan.shape[STAGE_ROWS]), len(plan.measures), len(plan.bounds), len(plan.frames))
-    return StoreState(
-        words=np.zeros(1 << 12, np.int64),
+    return Store(
+        words=words,
+        halves=words.view(np.int32),
         table=np.zeros(64 * SLOT, np.int64),
         values=np.zeros(64 * SLOT, np.int64),
         distinct=np.zeros(64 * ENTRY, np.int64),
         meta=meta,
         out=np.zeros(1 << 12, np.uint8),
         key=np.zeros(BLOCK * 16, np.int64),
-        scratch=np.zeros(size, np.int64),
+        scratch=np.zeros(scratch_words(plan.program), np.int64),
     )
 
 
@@ -138,16 +109,12 @@ def advance(
     """
     if sheet.n == 0:
         return
-    sheet.cells, sheet.valid, text = (
-        np.ascontiguousarray(sheet.cells),
-        np.ascontiguousarray(sheet.valid),
-        _owned(sheet.text),
-    )
-    seen = np.ones(sheet.n, np.uint8) if wanted is None else np.ascontiguousarray(wanted)
-    fate, watermark = np.ascontiguousarray(fate), np.ascontiguousarray(watermark)
+    sheet.cells, sheet.valid = np.ascontiguousarray(sheet.cells), np.ascontiguousarray(sheet.valid)
+    seen = np.ones(sheet.n, np.uint8) if wanted is None else wanted
+    events = Events(sheet.cells, sheet.valid, *(_owned(part) for part in (sheet.text, fate, seen, watermark)))
 
     def run(number: int) -> None:
-        _run(plan.stores[number], state.stores[number], sheet, text, fate, seen, watermark, event_time.row)
+        state.stores[number] = _run(plan.stores[number].program, state.stores[number], events, event_time.row)
 
     if threads > 1 and len(plan.stores) > 1:
         list(_pool(threads).map(run, range(len(plan.stores))))
@@ -162,58 +129,46 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="windows")
 
 
-def _owned(text: Bytes) -> Bytes:
-    """The text as an array that kernels compiled for writable ones take; they only read it."""
-    return text if text.flags.writeable and text.flags.c_contiguous else text.copy()
+def _owned(array: np.ndarray) -> np.ndarray:
+    """The array as kernels compiled for writable ones take it; they only read it."""
+    return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
 
 
-def _run(
-    plan: StorePlan,
-    state: StoreState,
-    sheet: Sheet,
-    text: Bytes,
-    fate: Bytes,
-    wanted: Bytes,
-    watermark: Ints,
-    time_row: int,
-) -> None:
+def _run(plan: Program, store: Store, events: Events, time_row: int) -> Store:
     """One store over the batch; whenever the kernel stops for want of room, make room and go on."""
-    state.meta[TEXT_TOP] = 0
-    start = 0
+    store.meta[TEXT_TOP] = 0
+    start, n = 0, events.cells.shape[1]
     while True:
-        start = run_store(
-            plan.shape, plan.parts, plan.measures, plan.bounds, plan.frames, plan.sums, plan.trees, plan.folds,
-            plan.distincts, plan.picks, plan.calls,
-            state.words, state.table, state.values, state.distinct, state.meta, state.out, state.key, state.scratch,
-            sheet.cells, sheet.valid, text, fate, wanted, watermark, time_row, start,
-        )  # fmt: skip
-        if start == sheet.n:
-            return
-        _grow(state, int(state.meta[STOP]), int(state.meta[NEED]))
+        start = run_store(plan, store, events, time_row, start)
+        if start == n:
+            return store
+        store = _grow(store, int(store.meta[STOP]), int(store.meta[NEED]))
 
 
-def _grow(state: StoreState, stop: int, need: int) -> None:
+def _grow(store: Store, stop: int, need: int) -> Store:
     """Make the array that the kernel named larger, by so many elements at least."""
-    if stop == STOP_WORDS:
-        state.words = _longer(state.words, need)
-    elif stop == STOP_TABLE:
-        state.table = _larger(state.table, len(state.table) + 1, rehash)
-    elif stop == STOP_VALUES:
-        state.values = _larger(state.values, len(state.values) + 1, rehash)
-    elif stop == STOP_DISTINCTS:
-        state.distinct = _larger(state.distinct, len(state.distinct) + 2 * ENTRY * need, grow_distinct)
-    elif stop == STOP_KEYS:
-        state.key = np.zeros(2 * max(len(state.key), need), np.int64)
-    elif stop == STOP_TEXT:
-        longer = np.zeros(2 * len(state.out) + need, np.uint8)
-        longer[: len(state.out)] = state.out
-        state.out = longer
+    match stop:
+        case arena.STOP_WORDS:
+            words = _longer(store.words, need)
+            return store._replace(words=words, halves=words.view(np.int32))
+        case arena.STOP_TABLE:
+            return store._replace(table=_larger(store.table, len(store.table) + 1, rehash))
+        case arena.STOP_VALUES:
+            return store._replace(values=_larger(store.values, len(store.values) + 1, rehash))
+        case arena.STOP_DISTINCTS:
+            least = len(store.distinct) + 2 * ENTRY * need
+            return store._replace(distinct=_larger(store.distinct, least, grow_distinct))
+        case arena.STOP_KEYS:
+            return store._replace(key=np.zeros(2 * max(len(store.key), need), np.int64))
+        case arena.STOP_TEXT:
+            return store._replace(out=_longer(store.out, need))
+    raise AssertionError(f"a kernel stopped for no reason: {stop}")
 
 
-def _longer(words: Ints, need: int) -> Ints:
-    """The arena with room for `need` more words. Pages that are not used yet take no memory."""
-    longer = np.zeros(2 * len(words) + need, np.int64)
-    longer[: len(words)] = words
+def _longer(array: np.ndarray, need: int) -> np.ndarray:
+    """The array with room for `need` more elements. Pages that are not used yet take no memory."""
+    longer = np.zeros(2 * len(array) + need, array.dtype)
+    longer[: len(array)] = array
     return longer
 
 
