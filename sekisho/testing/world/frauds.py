@@ -20,7 +20,7 @@ from sekisho.testing.world.traffic import (
 )  # fmt: skip
 
 COMPROMISED_DAYS = 28
-_TERMINALS_A_DAY = 6e-5  # share of terminals that are newly compromised each day
+_TERMINALS_A_DAY = 9e-5  # share of terminals that are newly compromised each day
 _COPIED = 0.4  # share of the payments at a compromised terminal that are fraud
 
 
@@ -156,7 +156,7 @@ def _mules(scene: Scene, n: int) -> Array:
 
 # Campaigns begun per million payments.
 _RATES: tuple[tuple[Callable[[Scene, int], Events], float], ...] = (
-    (_stolen_card, 180), (_card_testing, 16), (_takeover, 150), (_mule, 25), (_first_party, 60),
+    (_stolen_card, 260), (_card_testing, 24), (_takeover, 220), (_mule, 36), (_first_party, 90),
 )  # fmt: skip
 
 
