@@ -31,8 +31,8 @@ class Refusal(Exception):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """A fix for a wrong word: the nearest right one, and all of them."""
-    names = list(known)
-    near = difflib.get_close_matches(word, names, 1)
-    listed = "use one of " + ", ".join(names) if names else "remove it"
-    return f"did you mean {near[0]}? {listed}" if near else listed
+    """A fix for a wrong word: the nearest right one, else all of them."""
+    names = [name for name in known if name]
+    if near := difflib.get_close_matches(word, names, 1):
+        return f"did you mean {near[0]}?"
+    return "use one of " + ", ".join(names) if names else "remove it"

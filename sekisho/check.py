@@ -68,7 +68,8 @@ def check_pack(path: Path) -> Summary:
     try:
         compile_pack(pack)
     except Refusal as refusal:
-        raise PackErrors(path, [Refusal(refusal.what, refusal.fix, refusal.place, "features.sql")]) from None
+        file = refusal.file or ("features.sql" if refusal.place.line else "pack.toml")
+        raise PackErrors(path, [Refusal(refusal.what, refusal.fix, refusal.place, file)]) from None
     if refusals := duckdb_refusals(pack):
         raise PackErrors(path, refusals)
     rules = (*pack.rules.rules, *pack.rules.shadows)

@@ -33,7 +33,8 @@ class PackErrors(SekishoError):
     """A pack that was not loaded, with every refusal, in the order of the files and their lines."""
 
     def __init__(self, path: Path, refusals: Iterable[Refusal]) -> None:
-        self.refusals = sorted(refusals, key=lambda r: (_order(r.file), r.file, r.place.line, r.place.column))
+        unique = {str(refusal): refusal for refusal in refusals}.values()
+        self.refusals = sorted(unique, key=lambda r: (_order(r.file), r.file, r.place.line, r.place.column))
         count = f"{len(self.refusals)} errors" if len(self.refusals) > 1 else "an error"
         super().__init__(f"the pack {path} has {count}", "mend what stands below, then load it again")
 
@@ -194,7 +195,7 @@ class _Loader:
         """rules.yaml, with its examples run."""
         text = self.read("rules.yaml", required=False) or ""
         rules, refusals = read_rules(text, lambda sql: parse_condition(sql, columns, lists), lists)
-        if not refusals:
+        if not refusals and not self.refusals:
             refusals = check_examples(rules, columns)
         self.note("rules.yaml", refusals)
         return rules

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from features.expr import Expr
-from features.refusal import Refusal
+from features.refusal import Refusal, suggest
 from features.schema import FIELD_TYPES, SYSTEM_COLUMNS, Field, Schema
 from rules.records import OUTCOMES
 from sekisho.pack import AlertPolicy, EventPolicy, LabelPolicy, Leg
@@ -81,7 +81,10 @@ def _pack_name(pack: Table) -> str:
 
 def _schema(document: Document) -> Schema:
     table = document.table("fields")
-    kinds = document.table("events").texts("kinds", ("payment",))
+    events = document.table("events")
+    kinds = events.texts("kinds", ("payment",))
+    if not kinds:
+        events.refuse("kinds", "a log without kinds has no events", 'write kinds = ["payment"]')
     fields = tuple(_field(document, name) for name in table.values)
     by_name = {field.name: field for field in fields}
     for name, type in (("event_id", "id"), ("event_time", "time"), ("kind", "category")):
@@ -92,6 +95,11 @@ def _schema(document: Document) -> Schema:
         elif field.type != type or not (field.required or field.default):
             fix = f'write {name} = {{ type = "{type}", required = true }}'
             document.refuse(("fields", name), f"{name} must be a required field of type {type}", fix)
+    if "kind" in by_name and by_name["kind"].default not in ("", *kinds):
+        default = by_name["kind"].default
+        document.refuse(
+            ("fields", "kind", "default"), f"kind cannot be {default!r} by default", suggest(default, kinds)
+        )
     return Schema(fields, kinds)
 
 
@@ -188,11 +196,7 @@ def _labels(document: Document, schema: Schema) -> LabelPolicy:
     names = table.texts("names", base.names, schema.by_name)
     class_field = table.choice("class", schema.by_name, base.class_field)
     reversal = table.choice("reversal", ("", *schema.by_name), "")
-    if class_field not in schema.by_name:
-        table.refuse("class", f"the schema has no field {class_field}", 'name the field of the class: class = "..."')
-    if not set(names) <= schema.by_name.keys():
-        table.refuse("names", "the schema has no field payment_id", 'say what a label names: names = ["..."]')
-    if reversal and schema.by_name[reversal].type != "bool":
+    if reversal in schema.by_name and schema.by_name[reversal].type != "bool":
         table.refuse(
             "reversal", f"{reversal} is no bool", "name a bool field that is true where a verdict is taken back"
         )
@@ -208,7 +212,7 @@ def _labels(document: Document, schema: Schema) -> LabelPolicy:
 def _alert(document: Document, schema: Schema) -> AlertPolicy:
     table, base = document.table("alert", known=_ALERT_KEYS), AlertPolicy()
     amount = table.choice("amount", ("", *schema.by_name), "")
-    if amount and schema.by_name[amount].type != "money":
+    if amount in schema.by_name and schema.by_name[amount].type != "money":
         table.refuse("amount", f"{amount} is no money", "name a field of type money")
     escalate = table.texts("escalate_on", base.escalate_on, ("outcome", "typology", "amount"))
     if "amount" in escalate and not amount:

@@ -68,9 +68,11 @@ class Document:
         """The table at a path, empty where there is none; keys that are not known are refused."""
         found: Any = self.tables
         for part in path:
-            found = found[part] if isinstance(part, int) else found.get(part, {})
+            found = found[part] if isinstance(part, int) else found.get(part, {}) if isinstance(found, Mapping) else {}
         if not isinstance(found, Mapping):
-            self.refuse(path, f"{_name(path)} is not a table", f"write [{_name(path)}]")
+            name = _name(path)
+            fix = f"write [[{name}]]" if isinstance(path[-1], int) else f"write [{name}], or {path[-1]} = {{ ... }}"
+            self.refuse(path, f"{name} is not a table", fix)
             found = {}
         for key in found:
             if known is not None and key not in known:
@@ -109,7 +111,7 @@ class Table:
         value = self.text(key, default)
         if value and value not in known:
             self.refuse(key, f"{key} cannot be {value!r}", suggest(value, known))
-            return default or known[0]
+            return default or (known[0] if known else value)
         return value
 
     def texts(self, key: str, default: tuple[str, ...] = (), options: Iterable[str] | None = None) -> tuple[str, ...]:

@@ -1,13 +1,19 @@
 """load_pack: what is read, the hash, and file, line and column of every error."""
 
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from features.sql import parse_condition
+from sekisho import check
 from sekisho.check import check_pack, duration_text
 from sekisho.load import PackErrors, load_pack
+from sekisho.pack_toml import read_head, read_legs
 from sekisho.summary import render_summary
+from sekisho.toml import Document
 
 PACK = """\
 [pack]
@@ -131,7 +137,7 @@ def test_the_hash_is_of_what_decides(pack, tmp_path):
         ("pack.toml", "lateness", "lateniss", 7, 1, "no key 'lateniss'", "did you mean lateness?"),
         ("pack.toml", '"90s"', '"90 s"', 7, 1, "lateness is no duration", '"24h"'),
         ("pack.toml", '["card_id"]\n\n', '["card"]\n\n', 8, 1, "cannot hold 'card'", "did you mean card_id?"),
-        ("pack.toml", '"epoch_ms"', '"epoch"', 12, 48, "encoding cannot be 'epoch'", "epoch_ms"),
+        ("pack.toml", '"epoch_ms"', '"epoch"', 12, 48, "encoding cannot be 'epoch'", "epoch_s"),
         ("pack.toml", 'kind = { type = "category", required = true }', 'kind = { type = "category" }', 13, 1,
          "kind must be a required field", "required = true"),
         ("pack.toml", 'kind = { type = "category", required = true }\n', "", 10, 1, "no field kind", "add kind"),
@@ -158,6 +164,16 @@ def test_every_error_names_file_line_and_column(pack, file, old, new, line, colu
     edit(pack, file, old, new)
     found = [(r.file, r.place.line, r.place.column) for r in errors(pack) if what in r.what and fix in r.fix]
     assert found == [(file, line, column)]
+
+
+@pytest.mark.parametrize("value", ["3", '"x"', "[]", "{}", "true", "[[1]]", "1.5", "2020-01-01"])
+def test_a_value_of_any_other_type_is_a_refusal_with_a_line(value):
+    """Whatever stands behind a key of pack.toml, reading it ends in policies or in refusals, never in another error."""
+    for found in re.finditer(r'= ("[^"]*"|\[[^\]]*\]|true|\d+|\{[^}]*\})', PACK):
+        document = Document(PACK[: found.start(1)] + value + PACK[found.end(1) :])
+        schema = read_head(document).schema
+        read_legs(document, schema, lambda sql, schema=schema: parse_condition(sql, schema.columns()))
+        assert all(refusal.place.line for refusal in document.refusals)
 
 
 def test_independent_errors_come_out_together(pack):
@@ -202,12 +218,8 @@ def test_check_sums_a_pack_up_on_a_page(pack):
         assert text in page
 
 
-def test_duckdb_has_a_say_in_check(pack, monkeypatch):
+def test_duckdb_has_a_say_in_check(pack):
     """Where DuckDB would give a column another type, check refuses the pack."""
-    from dataclasses import replace
-
-    from sekisho import check
-
     loaded = load_pack(pack)
     query = replace(loaded.query, sql=loaded.query.sql.replace("count(*)", "sum(1.5)"))
     (refusal,) = check.duckdb_refusals(replace(loaded, query=query))
