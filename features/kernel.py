@@ -12,7 +12,7 @@ import numba
 from numba import config
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_MARKS = (b"@kernel", b"@inlined", b"@inner")
+_MARKS = (b"@kernel", b"@bare", b"@inner", b"@inlined")
 _ROOMS = ("features", "models", "rules", "sekisho")
 
 
@@ -37,13 +37,18 @@ def kernel(function: _F) -> _F:
     return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function))
 
 
-def inlined(function: _F) -> _F:
-    """A piece of a kernel that only kernels call: inlined, and without the door for Python, so it compiles faster."""
-    options = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))
+def bare(function: _F) -> _F:
+    """A kernel that makes no arrays: Numba then counts no references, atomic steps that cost more than the work."""
+    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, _nrt=False)(function))
 
 
 def inner(function: _F) -> _F:
-    """A kernel that only kernels call, too large or too rare to be inlined."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    """A `bare` kernel that only kernels call: without the door for Python it compiles faster."""
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))
+
+
+def inlined(function: _F) -> _F:
+    """An `inner` kernel of a few lines, part of each of its callers."""
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "forceinline": True}
     return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))

@@ -50,7 +50,7 @@ from features.intern import (
     write_key,
     write_text,
 )  # fmt: skip
-from features.kernel import inlined, inner, kernel
+from features.kernel import bare, inlined, inner
 from features.rows import (
     CAPACITY,
     CLASS,
@@ -193,7 +193,7 @@ def _block(plan: Program, scratch: Ints) -> Block:
     )
 
 
-@kernel
+@bare
 def run_store(plan: Program, store: Store, events: Events, time_row: int, start: int) -> int:
     """Take in the events from `start` on; the number of the first one not taken, because an array must grow (STOP)."""
     n = events.cells.shape[1]
@@ -211,7 +211,7 @@ def run_store(plan: Program, store: Store, events: Events, time_row: int, start:
     return start
 
 
-@inlined
+@inner
 def _read_keys(plan: Program, store: Store, events: Events, start: int, size: int, keys: Ints, block: Block) -> int:
     """Write and hash the keys of the next events; how many fitted into `keys`."""
     end = 0
@@ -230,7 +230,7 @@ def _read_keys(plan: Program, store: Store, events: Events, start: int, size: in
     return size
 
 
-@inlined
+@inner
 def _take_in(
     plan: Program, store: Store, events: Events, time_row: int, i: int, b: int, keys: Ints, spare: Ints, block: Block
 ) -> bool:
@@ -311,7 +311,7 @@ def _make_room(
     return True
 
 
-@inlined
+@inner
 def _read_measures(plan: Program, store: Store, events: Events, i: int, spare: Ints, fresh: Ints) -> bool:
     """What the event brings to each measure; False when a text found no room."""
     measures, cells, valid = plan.measures, events.cells, events.valid
@@ -360,7 +360,7 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
     return record
 
 
-@inlined
+@inner
 def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, block: Block) -> None:
     """The rows [spans[2f], spans[2f + 1]) of each frame f, as seen by the row `at`."""
     header, stride, rows_at = 2 * record, plan.shape[ROW_WORDS], rows_of(plan, store, record)
@@ -384,7 +384,7 @@ def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, b
         spans[2 * f], spans[2 * f + 1] = lo, max(lo, hi)
 
 
-@inlined
+@inner
 def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) -> None:
     """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals."""
     measures, words, sums, stage = plan.measures, store.words, plan.sums, block.stage
@@ -535,7 +535,7 @@ def _sweep(plan: Program, store: Store, reach: int) -> None:
             table[at + RECORD], table[at + NEWEST] = packed, _FOREVER
 
 
-@inlined
+@inner
 def _finish(plan: Program, events: Events, block: Block, start: int, size: int) -> None:
     """Compute the calls' values from the stage."""
     for c in range(len(plan.calls)):
