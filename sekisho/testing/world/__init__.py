@@ -45,7 +45,7 @@ class World:
 
     cards: how many there are.   payments_per_day: on an average day; each payment brings about 2.1 other events.
     start: the first day, in Tokyo.   fraud: a factor on the number of campaigns; 1 makes about 0.5 % of payments fraud.
-    truth: adds the column `typology`, which no bank knows.
+    truth: adds the column `typology` to tables and Parquet; no bank knows it.
     """
 
     seed: int = 1
