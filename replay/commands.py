@@ -12,13 +12,13 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--payments", default=200_000, show_default=True, help="How many payments the seeded bank makes.")
+@click.option("--events", default=450_000, show_default=True, help="How many events the seeded bank makes.")
 @click.option("--seed", default=1, show_default=True, help="Of the seeded bank.")
-def demo(payments: int, seed: int) -> None:
+def demo(events: int, seed: int) -> None:
     """Decide a seeded bank's payments in this process, with no broker, and prove the result by deciding them again."""
     from replay.demo import run_demo
 
-    run_demo(payments, seed)
+    run_demo(events, seed)
 
 
 @click.group()

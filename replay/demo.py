@@ -33,14 +33,14 @@ class _Witness(Recorder):
             self.alerts += part.decided.notifications
 
 
-def run_demo(payments: int, seed: int) -> None:
+def run_demo(events: int, seed: int) -> None:
     """Make the log, decide it, show what came of it, and decide it again in other batches."""
     console = Console(highlight=False)
     engine = compile_pack(load_pack(shipped_pack("card_payments")))
     with tempfile.TemporaryDirectory(prefix="sekisho-demo-") as folder:
         log = Path(folder) / "events.jsonl"
-        console.print(f"Making a seeded bank's log with {payments:,} payments, their outcomes and labels ...")
-        World(seed=seed).write_jsonl(log, payments)
+        console.print(f"Making a seeded bank's log: {events:,} payments, outcomes, labels and other events ...")
+        World(seed=seed).write_jsonl(log, events)
         console.print(
             f"{log.stat().st_size / 1e6:,.0f} MB of JSON lines. Deciding it in batches of {_BATCHES[0]:,} ..."
         )

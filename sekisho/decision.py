@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.sheet import ERROR, SKIPPED, VALID, Bytes, Ints
+from features.sheet import ERROR, SKIPPED, VALID, Bytes, Ints, take
 from rules.evaluate import FAILED, HIT, UNKNOWN
 from rules.records import OUTCOMES, Rule
 from sekisho.batch import Batch
@@ -77,7 +77,7 @@ def _duplicates(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, In
 def first_ids(decided: Decided, rows: Ints) -> Ints:
     """int64[k, 2]: the ids of the first records of duplicates."""
     topic, partition, offset = (np.ascontiguousarray(part) for part in decided.admission.first[rows].T)
-    return record_ids(Batch(decided.sheet, decided.admission.topics, topic, partition, offset))
+    return record_ids(Batch(take(decided.sheet, rows), decided.admission.topics, topic, partition, offset))
 
 
 def _decisions(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, Ints]:
