@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from features.kernel import kernel
+from features.kernel import inlined, inner
 from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet
 from features.shims import Int
 from sekisho.wire.plan import DEFAULT, REQUIRED, ROW, WirePlan
@@ -11,7 +11,7 @@ from sekisho.wire.reasons import KIND, MISSING, OK
 _LENGTH = (1 << HANDLE_BITS) - 1
 
 
-@kernel
+@inner
 def complete_row(
     cells: Ints, valid: Bytes, text: Bytes, i: Int, fields: Ints, kind: Int, kinds: Ints
 ) -> tuple[Int, Int]:
@@ -29,7 +29,7 @@ def complete_row(
     return KIND, -1
 
 
-@kernel
+@inlined
 def _same(text: Bytes, a: Int, b: Int) -> bool:
     """Do two handles name the same bytes?"""
     length = a & _LENGTH

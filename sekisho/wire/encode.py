@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.kernel import kernel
+from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Doubles, Ints
 from features.shims import Int
 
@@ -96,7 +96,7 @@ class Columns:
 
     def flags(self, name: str, matrix: Bytes, fragments: Sequence[bytes]) -> None:
         """uint8[m, n]: which of the m fragments, each a JSON value, stand in a row's list."""
-        self.masks[name] = matrix
+        self.masks[name] = np.packbits(matrix, axis=0, bitorder="little")
         self.fragments[name] = list(fragments)
 
     def arrays(self) -> tuple[Ints, Bytes, Bytes]:
@@ -128,24 +128,22 @@ def encode_rows(template: Template, columns: Columns) -> tuple[Bytes, Ints]:
 
 
 def _flatten(template: Template, columns: Columns) -> tuple[Ints, Bytes, Ints, Bytes]:
-    """pieces: int64[p, 4], form, row or first flag, first constant, count; constants and their ends; uint8[n, m]."""
+    """pieces: int64[p, 4], form, row or flags' byte, first constant, count; constants, their ends; flags: uint8[n, m]."""
     pieces: list[tuple[int, int, int, int]] = []
     constants: list[bytes] = []
-    matrices: list[Bytes] = []
-    flags = 0
+    flags = [np.empty((0, columns.n), np.uint8)]
     for piece in template:
         if isinstance(piece, bytes):
             pieces.append((_LITERAL, 0, len(constants), 1))
             constants.append(piece)
             continue
         fragments = columns.fragments[piece.column] if piece.form in (CHOICE, MASK) else []
-        place = flags if piece.form == MASK else columns.rows[piece.column]
+        place = sum(map(len, flags)) if piece.form == MASK else columns.rows[piece.column]
         pieces.append((piece.form, place, len(constants), len(fragments)))
         constants += fragments
         if piece.form == MASK:
-            matrices.append(columns.masks[piece.column])
-            flags += len(fragments)
-    masks = np.ascontiguousarray(np.concatenate([*matrices, np.empty((0, columns.n), np.uint8)]).T, np.uint8)
+            flags.append(columns.masks[piece.column])
+    masks = np.ascontiguousarray(np.concatenate(flags).T)
     ends = np.cumsum([0, *(len(constant) for constant in constants)], dtype=np.int64)
     return np.array(pieces, np.int64), np.frombuffer(b"".join(constants), np.uint8), ends, masks
 
@@ -168,9 +166,11 @@ def _bound(pieces: Ints, ends: Ints, cells: Ints, valid: Bytes, masks: Bytes) ->
                 if cells[place, i] >= 0:
                     total += ends[first + cells[place, i] + 1] - ends[first + cells[place, i]]
             elif form == MASK:
-                for k in range(count):
-                    if masks[i, place + k]:
-                        total += 1 + ends[first + k + 1] - ends[first + k]
+                for k in range(0, count, 8):
+                    bits, constant = masks[i, place + k // 8], first + k
+                    while bits:
+                        total += (bits & 1) * (1 + ends[constant + 1] - ends[constant])
+                        bits, constant = bits >> 1, constant + 1
     return total
 
 
@@ -211,32 +211,35 @@ def _encode(
         offsets[i + 1] = at
 
 
-@kernel
+@inlined
 def _copy(source: Bytes, start: Int, end: Int, out: Bytes, at: Int) -> Int:
     for k in range(end - start):
         out[at + k] = source[start + k]
     return at + end - start
 
 
-@kernel
+@inner
 def _mask(
     constants: Bytes, ends: Ints, masks: Bytes, i: Int, place: Int, first: Int, count: Int, out: Bytes, at: Int
 ) -> Int:
     out[at] = 91
     at += 1
     some = False
-    for k in range(count):
-        if masks[i, place + k]:
-            if some:
-                out[at] = 44
-                at += 1
-            at = _copy(constants, ends[first + k], ends[first + k + 1], out, at)
-            some = True
+    for k in range(0, count, 8):
+        bits, constant = masks[i, place + k // 8], first + k
+        while bits:
+            if bits & 1:
+                if some:
+                    out[at] = 44
+                    at += 1
+                at = _copy(constants, ends[constant], ends[constant + 1], out, at)
+                some = True
+            bits, constant = bits >> 1, constant + 1
     out[at] = 93
     return at + 1
 
 
-@kernel
+@inner
 def _text(text: Bytes, start: Int, length: Int, out: Bytes, at: Int) -> Int:
     out[at] = 34
     at += 1
@@ -261,7 +264,7 @@ def _text(text: Bytes, start: Int, length: Int, out: Bytes, at: Int) -> Int:
     return at + 1
 
 
-@kernel
+@inner
 def _int(value: Int, out: Bytes, at: Int) -> Int:
     rest = np.uint64(value)
     if value < 0:
@@ -278,7 +281,7 @@ def _int(value: Int, out: Bytes, at: Int) -> Int:
     return at + width
 
 
-@kernel
+@inner
 def _digits(value: Int, width: Int, out: Bytes, at: Int, stop: Int) -> Int:
     """Exactly `width` digits, then the byte `stop`."""
     for k in range(width - 1, -1, -1):
@@ -288,7 +291,7 @@ def _digits(value: Int, width: Int, out: Bytes, at: Int, stop: Int) -> Int:
     return at + width + 1
 
 
-@kernel
+@inner
 def _time(time_us: Int, out: Bytes, at: Int) -> Int:
     """The calendar by H. Hinnant's chrono-compatible date algorithms."""
     days, us = time_us // _DAY_US, time_us % _DAY_US
@@ -312,7 +315,7 @@ def _time(time_us: Int, out: Bytes, at: Int) -> Int:
     return at + 1
 
 
-@kernel
+@inner
 def _hex(high: Int, low: Int, out: Bytes, at: Int) -> Int:
     out[at] = 34
     for k in range(16):

@@ -14,7 +14,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inlined, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet
 from features.shims import Int
 from features.types import Kind
@@ -79,7 +79,7 @@ def _content_hash(cells: Ints, valid: Bytes, text: Bytes, rows: Ints, is_text: B
         hashes[i, 1] = np.int64(a ^ b ^ c ^ d)
 
 
-@kernel
+@inlined
 def _word(text: Bytes, at: Int, size: Int) -> np.uint64:
     """Up to eight bytes, least first."""
     word = np.uint64(0)
@@ -88,12 +88,12 @@ def _word(text: Bytes, at: Int, size: Int) -> np.uint64:
     return word
 
 
-@kernel
+@inlined
 def _left(x: np.uint64, bits: Int) -> np.uint64:
     return np.uint64((x << np.uint64(bits)) | (x >> np.uint64(64 - bits)))
 
 
-@kernel
+@inlined
 def _round(a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """SipRound."""
     a += b
@@ -105,7 +105,7 @@ def _round(a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64) -> tuple[np.u
     return a, b, _left(c, 32), d
 
 
-@kernel
+@inlined
 def _absorb(
     a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, word: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet, new_sheet
 from features.shims import Int
 from sekisho.wire.complete import complete_row, fill_clocks
@@ -134,7 +134,7 @@ def _decode(
     return n_good, pending
 
 
-@kernel
+@inner
 def _record(
     i: Int, text: Bytes, start: Int, end: Int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, starts: Ints,
     zone: Ints, cells: Ints, valid: Bytes, row: Int, after: Ints, seen: Ints, inside: Ints, previous: Ints,
@@ -243,7 +243,7 @@ def _record(
     return OK, last, -1, later
 
 
-@kernel
+@inner
 def _a_field(nodes: Ints, entries: Ints, entry: Int) -> Int:
     """A field that is read at the entry or below it, or -1."""
     if entry < 0:
@@ -253,7 +253,7 @@ def _a_field(nodes: Ints, entries: Ints, entry: Int) -> Int:
     return entries[entry, FIELD]
 
 
-@kernel
+@inner
 def _key(
     i: Int, text: Bytes, at: Int, end: Int, here: Int, nodes: Ints, entries: Ints, keys: Bytes, after: Ints,
     seen: Ints, previous: Ints, depth: Int,
@@ -280,7 +280,7 @@ def _key(
     return stop + 1, entry, OK
 
 
-@kernel
+@inlined
 def _equal(text: Bytes, at: Int, keys: Bytes, entries: Ints, entry: Int) -> bool:
     """Does the entry's key stand at `at`? The room for it was checked."""
     key = entries[entry, KEY]
@@ -290,7 +290,7 @@ def _equal(text: Bytes, at: Int, keys: Bytes, entries: Ints, entry: Int) -> bool
     return True
 
 
-@kernel
+@inner
 def _find(text: Bytes, at: Int, length: Int, nodes: Ints, entries: Ints, keys: Bytes, node: Int) -> Int:
     """The entry of a key in a node, or -1."""
     for entry in range(nodes[node, 0], nodes[node, 1]):
@@ -299,7 +299,7 @@ def _find(text: Bytes, at: Int, length: Int, nodes: Ints, entries: Ints, keys: B
     return -1
 
 
-@kernel
+@inlined
 def _misfits(how: Int, token: Int) -> bool:
     """Can a field that is read so not be written as such a token?"""
     if how in (AS_TEXT, AS_TIME):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inlined, inner
 from features.sheet import Bytes
 from features.shims import Int
 from sekisho.wire.reasons import CONTROL, ESCAPE, NUL, OK, SYNTAX, TRUNCATED, UTF8
@@ -21,7 +21,7 @@ for _letter, _byte in zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True):
 _TRUE, _FALSE, _NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"false", b"null"))
 
 
-@kernel
+@inlined
 def skip_space(data: Bytes, at: Int, end: Int) -> Int:
     """The first byte from `at` that is no white space, or `end`."""
     while at < end and data[at] <= 32 and (data[at] == 32 or data[at] == 10 or data[at] == 13 or data[at] == 9):
@@ -29,7 +29,7 @@ def skip_space(data: Bytes, at: Int, end: Int) -> Int:
     return at
 
 
-@kernel
+@inner
 def utf8_width(data: Bytes, at: Int, end: Int) -> Int:
     """How many bytes the character at `at` has, or 0 if they are not valid UTF-8 (Unicode 15, table 3-7)."""
     lead = data[at]
@@ -51,7 +51,7 @@ def utf8_width(data: Bytes, at: Int, end: Int) -> Int:
     return width
 
 
-@kernel
+@inner
 def _hex4(data: Bytes, at: Int, end: Int) -> Int:
     """Four hexadecimal digits, or -1."""
     if at + 4 > end:
@@ -68,7 +68,7 @@ def _hex4(data: Bytes, at: Int, end: Int) -> Int:
     return value
 
 
-@kernel
+@inner
 def _escape(data: Bytes, at: Int, end: Int) -> tuple[Int, Int, Int]:
     """The escape whose backslash is at `at`: (width, code point, code)."""
     if at + 1 >= end:
@@ -91,7 +91,7 @@ def _escape(data: Bytes, at: Int, end: Int) -> tuple[Int, Int, Int]:
     return 12, 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00), OK
 
 
-@kernel
+@inner
 def scan_string(data: Bytes, at: Int, end: Int) -> tuple[Int, bool, Int]:
     """From behind the opening quote: (where the closing one or the bad byte is, has it escapes, code)."""
     escaped = False
@@ -117,7 +117,7 @@ def scan_string(data: Bytes, at: Int, end: Int) -> tuple[Int, bool, Int]:
         at += width
 
 
-@kernel
+@inner
 def unescape(text: Bytes, at: Int, end: Int) -> Int:
     """Rewrite the scanned string text[at : end] in place without its escapes; where it ends now."""
     to = at
@@ -145,14 +145,14 @@ def unescape(text: Bytes, at: Int, end: Int) -> Int:
     return to
 
 
-@kernel
+@inlined
 def _skip_digits(data: Bytes, at: Int, end: Int) -> Int:
     while at < end and 48 <= data[at] <= 57:
         at += 1
     return at
 
 
-@kernel
+@inner
 def scan_number(data: Bytes, at: Int, end: Int) -> tuple[Int, bool, Int]:
     """(where it stops or the bad byte is, is it an integer, code)."""
     if data[at] == MINUS:
@@ -179,7 +179,7 @@ def scan_number(data: Bytes, at: Int, end: Int) -> tuple[Int, bool, Int]:
     return at, integer, OK
 
 
-@kernel
+@inner
 def scan_word(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """true, false or null: (where it stops or the bad byte is, code)."""
     c = data[at]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inlined, inner
 from features.sheet import Bytes, Ints
 from features.shims import POW10_LO, Int, decimal_to_double, umul
 from sekisho.wire.reasons import (
@@ -38,7 +38,7 @@ _TRUE, _FALSE = int.from_bytes(b"true", "big"), int.from_bytes(b"false", "big")
 _FAR = np.int64(10**12)  # exponents beyond it are all alike
 
 
-@kernel
+@inlined
 def _digit(data: Bytes, at: Int, end: Int) -> Int:
     """The digit at `at`, or -1."""
     if at < end and 48 <= data[at] <= 57:
@@ -46,7 +46,7 @@ def _digit(data: Bytes, at: Int, end: Int) -> Int:
     return np.int64(-1)
 
 
-@kernel
+@inner
 def read_number(data: Bytes, start: Int, end: Int) -> tuple[bool, Int, Int, Int, Int]:
     """(negative, m, digits, x, code): the number is m x 10^x, and m has so many digits and no trailing zero.
 
@@ -100,7 +100,7 @@ def read_number(data: Bytes, start: Int, end: Int) -> tuple[bool, Int, Int, Int,
     return negative, mantissa, digits, x + zeros, OK
 
 
-@kernel
+@inner
 def read_decimal(data: Bytes, start: Int, end: Int, exponent: Int, limit: Int) -> tuple[Int, Int]:
     """int64 units of 10^-exponent, at most `limit` of them either way. Trailing zeros are no decimals."""
     negative, mantissa, digits, x, code = read_number(data, start, end)
@@ -117,7 +117,7 @@ def read_decimal(data: Bytes, start: Int, end: Int, exponent: Int, limit: Int) -
     return -units if negative else units, OK
 
 
-@kernel
+@inner
 def read_double(data: Bytes, start: Int, end: Int) -> tuple[float, Int]:
     """The nearest double, halves to even. PENDING where the text is too long for these few words; -0 is 0."""
     negative, mantissa, digits, x, code = read_number(data, start, end)
@@ -133,7 +133,7 @@ def read_double(data: Bytes, start: Int, end: Int) -> tuple[float, Int]:
     return -value if negative else value, OK
 
 
-@kernel
+@inner
 def read_bool(data: Bytes, start: Int, end: Int) -> tuple[Int, Int]:
     """true, false (in any case), 1 or 0."""
     length = end - start
@@ -148,7 +148,7 @@ def read_bool(data: Bytes, start: Int, end: Int) -> tuple[Int, Int]:
     return np.int64(0), BOOLEAN
 
 
-@kernel
+@inner
 def _digits(data: Bytes, at: Int, end: Int, count: Int) -> Int:
     """The number that `count` digits from `at` make, or -1."""
     value = np.int64(0)
@@ -160,7 +160,7 @@ def _digits(data: Bytes, at: Int, end: Int, count: Int) -> Int:
     return value
 
 
-@kernel
+@inlined
 def days_from_civil(year: Int, month: Int, day: Int) -> Int:
     """Days from 1970-01-01, proleptic Gregorian (H. Hinnant, chrono-compatible date algorithms)."""
     year -= month <= 2
@@ -170,14 +170,14 @@ def days_from_civil(year: Int, month: Int, day: Int) -> Int:
     return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
 
 
-@kernel
+@inlined
 def _month_days(year: Int, month: Int) -> Int:
     if month == 2:
         return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
     return 30 if month in (4, 6, 9, 11) else 31
 
 
-@kernel
+@inner
 def _read_offset(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     """+hh:mm, +hhmm or +hh to the end of the text, as microseconds."""
     width = end - at
@@ -195,7 +195,7 @@ def _read_offset(data: Bytes, at: Int, end: Int) -> tuple[Int, Int]:
     return -offset if data[at] == 45 else offset, OK
 
 
-@kernel
+@inner
 def read_time(data: Bytes, start: Int, end: Int, starts: Ints, offsets: Ints) -> tuple[Int, Int]:
     """RFC 3339, a space or t for T allowed, to UTC microseconds. Without an offset, or a date alone: in the zone."""
     year, month, day = _digits(data, start, end, 4), _digits(data, start + 5, end, 2), _digits(data, start + 8, end, 2)
@@ -242,7 +242,7 @@ def read_time(data: Bytes, start: Int, end: Int, starts: Ints, offsets: Ints) ->
     return in_range(local - offset)
 
 
-@kernel
+@inlined
 def in_range(time_us: Int) -> tuple[Int, Int]:
     """The time, refused before 1970 and after 2200."""
     if time_us < 0 or time_us >= MAX_TIME_US:
@@ -250,7 +250,7 @@ def in_range(time_us: Int) -> tuple[Int, Int]:
     return np.int64(time_us), OK
 
 
-@kernel
+@inner
 def read_epoch(data: Bytes, start: Int, end: Int, decimals: Int) -> tuple[Int, Int]:
     """A number of 10^decimals microseconds, to UTC microseconds."""
     time_us, code = read_decimal(data, start, end, decimals, MAX_TIME_US)
@@ -261,7 +261,7 @@ def read_epoch(data: Bytes, start: Int, end: Int, decimals: Int) -> tuple[Int, I
     return time_us, TIME_DIGITS if code == DECIMALS else TIME
 
 
-@kernel
+@inner
 def read_scalar(
     how: Int, param: Int, data: Bytes, start: Int, end: Int, starts: Ints, offsets: Ints
 ) -> tuple[Int, Int]:  # fmt: skip

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inner
 from features.sheet import Ints
 from features.shims import Int
 
@@ -70,7 +70,7 @@ def _us(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
-@kernel
+@inner
 def to_utc(local: Int, starts: Ints, offsets: Ints) -> Int:
     """UTC microseconds of naive local microseconds."""
     low, high = 0, len(starts)
