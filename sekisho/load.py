@@ -12,6 +12,7 @@ from features.refusal import Place, Refusal, suggest
 from features.schema import Schema
 from features.sql import parse_condition, parse_query
 from features.types import BIGINT, DOUBLE, Type
+from models.card import read_card
 from models.scorer import Scorer, load_scorer
 from rules.examples import check_examples
 from rules.language import read_rules
@@ -75,11 +76,12 @@ class _Loader:
         models = self.models(head)
         query = self.query(head.schema)
         legs = read_legs(document, head.schema, lambda sql: parse_condition(sql, head.schema.columns(), lists))
+        columns = self.columns(document, head.schema, query, models) if query and models is not None else None
         self.note("pack.toml", document.refusals)
         self.refuse_strangers(head)
-        if query is None or models is None:  # the rules cannot be read without their columns
+        if query is None or models is None or columns is None:  # rules cannot be read without their columns
             return None
-        rules = self.rules(self.columns(head.schema, query, models), lists)
+        rules = self.rules(columns, lists)
         return Pack(
             name=head.name,
             description=head.description,
@@ -164,30 +166,27 @@ class _Loader:
     def models(self, head: PackHead) -> tuple[Scorer, ...] | None:
         """Every model with its card; None where one cannot be loaded."""
         scorers = [self.model(*pair) for pair in head.models]
-        names = [scorer.name for scorer in scorers if scorer]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            self.note("pack.toml", [Refusal(f"two models have the name {name}", "rename one of them in its card")])
         return None if None in scorers else tuple(scorer for scorer in scorers if scorer)
 
     def model(self, name: str, card_name: str) -> Scorer | None:
         """One model and its card."""
         model, card = self.bytes(name), self.bytes(card_name)
-        if model is None or card is None:
+        if model is None or card is None or self.attempt(card_name, lambda: read_card(card)) is None:
             return None
-        return self.attempt(card_name, lambda: load_scorer(model, card))
+        return self.attempt(name, lambda: load_scorer(model, card))
 
-    def columns(self, schema: Schema, query: Query, models: tuple[Scorer, ...]) -> dict[str, Type]:
+    def columns(self, document: Document, schema: Schema, query: Query, models: tuple[Scorer, ...]) -> dict[str, Type]:
         """What a rule may read: fields, system columns, features and scores."""
         columns = schema.columns() | dict(query.features)
-        for scorer in models:
+        for k, scorer in enumerate(models):
             for name in scorer.features:
                 if name not in columns:
                     what = f"the model {scorer.name} reads {name}, which the pack does not have"
-                    self.note("pack.toml", [Refusal(what, suggest(name, columns))])
+                    document.refuse(("models", k), what, suggest(name, columns))
             for name, type in score_columns(scorer.name).items():
                 if name in columns:
                     what = f"the model {scorer.name} adds the column {name}, which the pack already has"
-                    self.note("pack.toml", [Refusal(what, "rename the feature or the model")])
+                    document.refuse(("models", k), what, "rename the feature or the model")
                 columns[name] = type
         return columns
 

@@ -253,7 +253,14 @@ def _leg(document: Document, schema: Schema, k: int, parse: Callable[[str], Expr
 def _models(document: Document) -> tuple[tuple[str, str], ...]:
     """(model file, card file) of each `[[models]]`."""
     tables = [document.table("models", k, known=("file", "card")) for k in range(_count(document, "models"))]
-    return tuple((table.text("file"), table.text("card")) for table in tables)
+    return tuple((_file(table, "file"), _file(table, "card")) for table in tables)
+
+
+def _file(table: Table, key: str) -> str:
+    name = table.text(key)
+    if name and not re.fullmatch(r"models/[\w-][\w.-]*", name):
+        table.refuse(key, f"{name!r} is no file in models/", f'write {key} = "models/..."')
+    return name
 
 
 def _count(document: Document, name: str) -> int:

@@ -15,6 +15,8 @@ from features.schema import Field
 from rules.records import Condition, ShadowRule
 from sekisho.check import Summary, duration_text
 
+Fact = tuple[str, Text]
+
 OUTCOME_STYLES = {
     "approve": "green", "challenge": "cyan", "review": "yellow", "hold": "dark_orange", "decline": "bold red",
 }  # fmt: skip
@@ -27,40 +29,46 @@ def render_summary(summary: Summary, console: Console) -> None:
         (pack.description or "no description", "italic"), f"\nowner {pack.owner}\nhash  ", (pack.hash, "dim")
     )
     console.print(Panel(head, title=f"[bold]{pack.name}[/]", title_align="left", border_style="cyan", padding=(0, 1)))
-    for line in _events(summary):
-        console.print(Padding(line, (0, 2)))
+    console.print(_facts(_events(summary)))
     for table in (_fields(pack.schema.fields), _features(summary), _windows(summary), _rules(summary)):
         if table.row_count:
             console.print(table)
-    for line in (*_lists(summary), *_models(summary)):
-        console.print(Padding(line, (0, 2)))
+    console.print(_facts((*_lists(summary), *_models(summary))))
     console.print()
     for line in _verdicts(summary):
         console.print(Padding(line, (0, 2)))
 
 
-def _events(summary: Summary) -> Iterable[Text]:
+def _facts(lines: Iterable[Fact]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", min_width=8)
+    for label, text in lines:
+        table.add_row(f"  {label}", text)
+    return table
+
+
+def _events(summary: Summary) -> Iterable[Fact]:
     pack, policy = summary.pack, summary.pack.policy
-    kinds = Text("events    ", "bold")
+    kinds = Text()
     for kind in pack.schema.kinds:
         kinds.append(f"{kind} ", "bold cyan" if kind in policy.decide else "")
-    yield kinds.append(f"(decided: {', '.join(policy.decide)})", "dim")
+    yield "events", kinds.append(f"(decided: {', '.join(policy.decide)})", "dim")
     spans = {
         "late up to": policy.lateness_us,
         "clocks ahead up to": policy.max_clock_skew_us,
         "duplicates within": policy.dedup_horizon_us,
     }
-    clocks = " · ".join(f"{name} {duration_text(us)}" for name, us in spans.items())
-    yield Text.assemble(("clocks    ", "bold"), clocks, f" · degraded events: {policy.on_degraded}")
+    clocks = [f"{name} {duration_text(us)}" for name, us in spans.items()]
+    yield "clocks", Text(" · ".join([*clocks, f"degraded events: {policy.on_degraded}"]))
     if policy.inherit:
         within = duration_text(policy.inherit_horizon_us)
-        yield Text.assemble(("inherit   ", "bold"), ", ".join(policy.inherit), (f" within {within}", "dim"))
+        yield "inherit", Text.assemble(", ".join(policy.inherit), (f" within {within}", "dim"))
     for leg in pack.legs:
         fields = ", ".join(f"{target} = {source}" for target, source in leg.fields.items())
-        yield Text.assemble(("leg       ", "bold"), (leg.kind, "cyan"), f" {fields}")
+        yield "leg", Text.assemble((leg.kind, "cyan"), f" {fields}")
     if alert := pack.alert:
         grouping = f"{', '.join(alert.outcomes)} by {' or '.join(alert.group_by) or 'decision'}"
-        yield Text.assemble(("alerts    ", "bold"), grouping, f" · quiet {duration_text(alert.quiet_us)}")
+        yield "alerts", Text(f"{grouping} · quiet {duration_text(alert.quiet_us)}")
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -106,9 +114,9 @@ def _windows(summary: Summary) -> Table:
 def _rules(summary: Summary) -> Table:
     rules = summary.pack.rules
     title = _count(len(rules.rules), "rule") + (f", {len(rules.shadows)} in shadow" if rules.shadows else "")
-    table = _table(title, "outcome", "rule", "stage", "typology", "why")
+    table = _table(title, "outcome", "rule", "why")
     for rule in (*rules.rules, *rules.shadows):
-        table.add_row(_outcome(rule), Text(rule.id, "cyan"), rule.stage, rule.typology, Text(rule.reasons.en, "dim"))
+        table.add_row(_outcome(rule), Text(rule.id, "cyan"), Text(rule.reasons.en, "dim"))
     return table
 
 
@@ -117,21 +125,20 @@ def _outcome(rule: Condition) -> Text:
         return Text(f"({rule.outcome})", "dim")
     if rule.stage == "exempt":
         return Text("lifts", "green")
-    return Text(rule.outcome, OUTCOME_STYLES[rule.outcome])
+    text = Text(rule.outcome, OUTCOME_STYLES[rule.outcome])
+    return text.append(" (hard)", "dim") if rule.stage == "hard_block" else text
 
 
-def _lists(summary: Summary) -> Iterable[Text]:
+def _lists(summary: Summary) -> Iterable[Fact]:
     for name, entries in summary.pack.rules.lists.items():
-        yield Text.assemble(
-            ("list      ", "bold"), (name, "cyan"), f" {len(entries):,} {'entry' if len(entries) == 1 else 'entries'}"
-        )
+        size = f"{len(entries):,} {'entry' if len(entries) == 1 else 'entries'}"
+        yield "list", Text.assemble((name, "cyan"), f" {size}")
 
 
-def _models(summary: Summary) -> Iterable[Text]:
+def _models(summary: Summary) -> Iterable[Fact]:
     for scorer in summary.pack.models:
         size = f"{_count(scorer.forest.trees, 'tree')} over {_count(len(scorer.features), 'column')}"
-        facts = f" {size}, sha256 {scorer.sha256[:12]}"
-        yield Text.assemble(("model     ", "bold"), (scorer.name, "cyan"), facts)
+        yield "model", Text.assemble((scorer.name, "cyan"), f" {size}, sha256 {scorer.sha256[:12]}")
 
 
 def _verdicts(summary: Summary) -> Iterable[Text]:

@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -148,6 +149,8 @@ def test_the_hash_is_of_what_decides(pack, tmp_path):
         ("pack.toml", 'type = "number"', 'type = "nubmer"', 18, 12, "type cannot be 'nubmer'", "number"),
         ("pack.toml", "weight =", "arrival_lag =", 18, 1, "Sekisho adds itself", "another name"),
         ("pack.toml", "amount > 0", "amuont > 0", 25, 30, "amuont", "amount"),
+        ("pack.toml", "\"kind = 'payment' AND amount > 0\"", "\"\"\"\nkind = 'payment'\n  AND amuont > 0\"\"\"", 27, 7,
+         "amuont", "amount"),
         ("pack.toml", 'kind = "credit"', 'kind = "credits"', 26, 1, "cannot be 'credits'", "did you mean credit?"),
         ("pack.toml", '= "payment_id" }', '= "amount" }', 27, 12, "different types", "one type"),
         ("pack.toml", 'quiet = "10m"', "quiet = 10", 31, 1, "quiet is no duration", '"10m"'),
@@ -197,6 +200,20 @@ def test_what_is_missing_is_named(pack, tmp_path):
     edit(pack, "pack.toml", "[alert]", '[[models]]\nfile = "models/m.txt"\ncard = "models/m.toml"\n\n[alert]')
     (pack / "features.sql").unlink()
     assert [r.file for r in errors(pack)] == ["features.sql", "models/m.toml", "models/m.txt"]
+
+
+def test_a_model_is_checked_against_the_pack(pack):
+    """A column that the pack lacks, and a file outside models/, at their lines."""
+    fdh = Path(__file__).parents[2] / "packs" / "card_payments" / "models"
+    shutil.copytree(fdh, pack / "models")
+    models = '[[models]]\nfile = "models/fraud.txt"\ncard = "models/fraud.toml"\n\n[alert]'
+    edit(pack, "pack.toml", "[alert]", models)
+    found = errors(pack)
+    assert {(r.file, r.place.line) for r in found} == {("pack.toml", 29)} and "which the pack does not have" in found[
+        0
+    ].what
+    edit(pack, "pack.toml", "models/fraud.txt", "models/../../fraud.txt")
+    assert ("pack.toml", 30) in {(r.file, r.place.line) for r in errors(pack)}
 
 
 def test_bytes_that_are_not_utf8_have_a_line(pack):
