@@ -7,6 +7,7 @@ avg is compared to 1e-12 and variance to 1e-6, because DuckDB adds floats where 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from features.query import Query, WindowCall
 from features.sql import as_of_sql
 from features.types import Kind, Type
 from sekisho.pack import Pack
-from sekisho.testing.reference import State, evaluate_event
+from sekisho.testing.reference import State, fold
 from sekisho.testing.reference.expressions import Row, Value, evaluate, is_null
 from sekisho.testing.reference.intake import Event
 from sekisho.wire.arrow import arrow_type
@@ -36,13 +37,17 @@ TYPE_NAMES = {"INTEGER": "BIGINT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
 
 @dataclass(frozen=True)
 class View:
-    """The `events` view of a log: its events (no duplicates) and legs, in arrival order, with the values of all calls.
+    """What the specification makes of a log.
 
+    rows: the `events` view, its events (no duplicates) and legs in arrival order, with the values of all calls.
     enters: whether each was accepted; the others are too late or from the future.
+    records: the lines of the decided kinds, as they go over the wire.   decided: the row of each, duplicates' too.
     """
 
     rows: list[Row]
     enters: list[bool]
+    records: list[bytes]
+    decided: list[Row]
 
     @property
     def in_order(self) -> bool:
@@ -62,13 +67,17 @@ class Difference:
 
 
 def view_of(pack: Pack, log: Sequence[Event]) -> View:
-    """What the specification makes of a log."""
-    state, view = State(), View([], [])
+    """Run the specification over a log."""
+    state, view = State(), View([], [], [], [])
     for event in log:
-        admission, evaluated = evaluate_event(pack, state, event)
-        if not admission.duplicate_of:
-            view.rows.extend(evaluated)
-            view.enters.extend(not admission.degraded for _ in evaluated)
+        folded = fold(pack, state, event)
+        if not folded.admission.duplicate_of:
+            view.rows.extend(folded.rows)
+            view.enters.extend(not folded.admission.degraded for _ in folded.rows)
+        if folded.record is not None:
+            line = json.dumps(folded.record, ensure_ascii=False, separators=(",", ":")) + "\n"
+            view.records.append(line.encode())
+            view.decided.append(folded.rows[0])
     return view
 
 

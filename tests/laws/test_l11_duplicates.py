@@ -12,8 +12,7 @@ from features.schema import Field, Schema
 from features.types import BIGINT, BOOL, TEXT
 from rules.records import RuleSet
 from sekisho.pack import EventPolicy, LabelPolicy, Leg, Pack
-from sekisho.testing.reference import State, reference_step
-from sekisho.testing.reference.step import evaluate_event
+from sekisho.testing.reference import State, fold, reference_step
 
 SECOND = 1_000_000
 CARD = Column(TEXT, "card_id")
@@ -52,7 +51,7 @@ def decide(pack: Pack, *events: dict[str, object]) -> list[dict[str, object]]:
 
 def counts(pack: Pack, *events: dict[str, object]) -> list[object]:
     state = State()
-    return [evaluate_event(pack, state, each)[1][0].get("card_count") for each in events]
+    return [fold(pack, state, each).rows[0].get("card_count") for each in events]
 
 
 def test_a_duplicate_names_the_first_and_enters_nothing() -> None:
@@ -106,7 +105,7 @@ def test_the_watermark_moves_with_each_event_of_any_kind() -> None:
 
 def rows_of(*events: dict[str, object]) -> list[list[dict[str, object]]]:
     state, pack = State(), pack_of()
-    return [[dict(row) for row in evaluate_event(pack, state, each)[1]] for each in events]
+    return [[dict(row) for row in fold(pack, state, each).rows] for each in events]
 
 
 def test_a_follow_up_inherits_what_it_lacks() -> None:

@@ -28,29 +28,38 @@ class State:
     windows: Windows = field(default_factory=Windows)
 
 
+@dataclass(frozen=True)
+class Folded:
+    """What became of one event.
+
+    rows: its own, with every window call and output as of its arrival, then those of its legs.
+    record: its decision or duplicate record; None for a kind that is not decided.
+    """
+
+    admission: Admission
+    rows: list[Row]
+    record: Decision | None
+
+
 def reference_step(pack: Pack, state: State, events: Sequence[Event]) -> list[Decision]:
     """The records of the events: a decision for each of a decided kind, or a duplicate record.
 
     An event is its fields by name (see `Value` for units), "record_time" if known, and its place in the log: "topic",
     "partition" and "offset". Events are folded one by one, so how a log is cut cannot matter (L6).
     """
-    records = []
-    for event in events:
-        admission, rows = evaluate_event(pack, state, event)
-        if rows[0]["kind"] in pack.policy.decide:
-            records.append(_record(pack, event, admission, rows[0]))
-    return records
+    records = (fold(pack, state, event).record for event in events)
+    return [record for record in records if record is not None]
 
 
-def evaluate_event(pack: Pack, state: State, event: Event) -> tuple[Admission, list[Row]]:
-    """Fold one event into the state. Its row, with every window call and output as of its arrival, then its legs'."""
+def fold(pack: Pack, state: State, event: Event) -> Folded:
+    """Fold one event into the state, and decide it."""
     admission = admit(pack, state.intake, event)
-    if admission.duplicate_of:
-        return admission, [admission.row]
-    if admission.degraded:
-        return admission, [features(pack, state, admission.row, enters=False)]
-    rows = [admission.row, *derive(pack, admission.row, pack.rules.lists)]
-    return admission, [features(pack, state, row, enters=True) for row in rows]
+    enters = not (admission.degraded or admission.duplicate_of)
+    rows = [admission.row, *(derive(pack, admission.row, pack.rules.lists) if enters else [])]
+    if not admission.duplicate_of:
+        rows = [features(pack, state, row, enters=enters) for row in rows]
+    decided = admission.row["kind"] in pack.policy.decide
+    return Folded(admission, rows, _record(pack, event, admission, rows[0]) if decided else None)
 
 
 def features(pack: Pack, state: State, row: Row, *, enters: bool) -> Row:
