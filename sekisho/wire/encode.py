@@ -128,7 +128,7 @@ def encode_rows(template: Template, columns: Columns) -> tuple[Bytes, Ints]:
 
 
 def _flatten(template: Template, columns: Columns) -> tuple[Ints, Bytes, Ints, Bytes]:
-    """pieces: int64[p, 4], form, row or flags' byte, first constant, count; constants, their ends; flags: uint8[n, m]."""
+    """pieces: int64[p, 4], form, row or flags' byte, first constant, count; constants; their ends; uint8[n, m]."""
     pieces: list[tuple[int, int, int, int]] = []
     constants: list[bytes] = []
     flags = [np.empty((0, columns.n), np.uint8)]
