@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.civil import DAY_US, SECOND_US, days_from_civil
-from features.kernel import inner, kernel
+from features.kernel import bare, inner
 from features.sheet import NULL, VALID, Bytes, Doubles, Ints
 from features.shims import (
     POW10_HI,
@@ -130,8 +130,8 @@ def read_exact(text: Bytes, handle: int, scale: int, digits: int) -> tuple[bool,
 
 
 @inner
-def read_double(text: Bytes, handle: int) -> tuple[bool, float]:
-    """(ok, rn(number)). Numbers that round to infinity, and the words inf and nan, are not ok."""
+def read_double(text: Bytes, handle: int, work: Ints) -> tuple[bool, float]:
+    """(ok, rn(number)); numbers that round to infinity, inf and nan are not ok. work: int64[2, LIMBS]."""
     ok, negative, at, last, point = scan_number(text, handle)
     if not ok or at >= last or point < -400:
         return ok, 0.0
@@ -147,17 +147,17 @@ def read_double(text: Bytes, handle: int) -> tuple[bool, float]:
     if count <= 38 and -38 <= exponent <= 0:
         ten0, ten1 = POW10_LO[-exponent], POW10_HI[-exponent]
         return True, rn_ratio(negative, m0, m1, _U0, _U0, ten0, ten1, _U0, _U0)
-    value = _read_far_double(text, at, last, exponent)
+    value = _read_far_double(text, at, last, exponent, work[0], work[1])
     return value <= 1.7976931348623157e308, -value if negative else value
 
 
-_LIMBS = 160  # of 32 bits: 800 digits and 10^400 fit
+LIMBS = 160  # of 32 bits: 800 digits and 10^400 fit
 
 
 @inner
 def _times(a: Ints, factor: int, add: int) -> None:
     carry = np.int64(add)
-    for k in range(_LIMBS):
+    for k in range(LIMBS):
         carry += a[k] * factor
         a[k] = carry & 0xFFFFFFFF
         carry >>= 32
@@ -165,7 +165,7 @@ def _times(a: Ints, factor: int, add: int) -> None:
 
 @inner
 def _bits(a: Ints) -> int:
-    k = _LIMBS - 1
+    k = LIMBS - 1
     while k > 0 and a[k] == 0:
         k -= 1
     return 32 * k + bit_length(np.uint64(a[k]))
@@ -174,7 +174,7 @@ def _bits(a: Ints) -> int:
 @inner
 def _shift_left(a: Ints, bits: int) -> None:
     limbs, rest = bits // 32, bits % 32
-    for k in range(_LIMBS - 1, -1, -1):
+    for k in range(LIMBS - 1, -1, -1):
         high = a[k - limbs] if k >= limbs else 0
         low = a[k - limbs - 1] if k > limbs else 0
         a[k] = ((high << rest) | (low >> (32 - rest))) & 0xFFFFFFFF
@@ -183,13 +183,13 @@ def _shift_left(a: Ints, bits: int) -> None:
 @inner
 def _take(a: Ints, b: Ints) -> bool:
     """a -= b if that is not negative; True when it was done."""
-    k = _LIMBS - 1
+    k = LIMBS - 1
     while k > 0 and a[k] == b[k]:
         k -= 1
     if a[k] < b[k]:
         return False
     borrow = np.int64(0)
-    for j in range(_LIMBS):
+    for j in range(LIMBS):
         borrow += a[j] - b[j]
         a[j] = borrow & 0xFFFFFFFF
         borrow >>= 32
@@ -197,9 +197,10 @@ def _take(a: Ints, b: Ints) -> bool:
 
 
 @inner
-def _read_far_double(text: Bytes, at: int, last: int, exponent: int) -> float:
+def _read_far_double(text: Bytes, at: int, last: int, exponent: int, n: Ints, d: Ints) -> float:
     """rn(digits x 10^exponent) by long division of big integers, for what 128 bits do not hold."""
-    n, d = np.zeros(_LIMBS, np.int64), np.zeros(_LIMBS, np.int64)
+    for k in range(LIMBS):
+        n[k], d[k] = 0, 0
     d[0] = 1
     count = 0
     for k in range(at, last):
@@ -326,12 +327,12 @@ def read_time(text: Bytes, handle: int, local: int) -> tuple[bool, int]:
 READ_EXACT, READ_DOUBLE, READ_BOOL, READ_TIME = range(4)
 
 
-@kernel
-def read_texts(jobs: Ints, cells: Ints, floats: Doubles, valid: Bytes, text: Bytes) -> None:
+@bare
+def read_texts(jobs: Ints, cells: Ints, floats: Doubles, valid: Bytes, text: Bytes, work: Ints) -> None:
     """Read columns of texts into columns of values; what cannot be read is NULL.
 
     jobs: int64[n, 5]: what to read, row of the texts, row of the values, then the scale and the precision of an exact
-    number (see `read_exact`; it takes two rows), or whether a time is local.
+    number (see `read_exact`; it takes two rows), or whether a time is local.   work: int64[2, LIMBS].
     """
     for k in range(jobs.shape[0]):
         what, a, d, scale, detail = jobs[k, 0], jobs[k, 1], jobs[k, 2], jobs[k, 3], jobs[k, 4]
@@ -343,7 +344,7 @@ def read_texts(jobs: Ints, cells: Ints, floats: Doubles, valid: Bytes, text: Byt
             if what == READ_EXACT:
                 ok, cells[d, i], cells[d + 1, i] = read_exact(text, cells[a, i], scale, detail)
             elif what == READ_DOUBLE:
-                ok, floats[d, i] = read_double(text, cells[a, i])
+                ok, floats[d, i] = read_double(text, cells[a, i], work)
             elif what == READ_BOOL:
                 cells[d, i] = read_bool(text, cells[a, i])
                 ok = cells[d, i] >= 0

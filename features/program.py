@@ -12,7 +12,7 @@ from features.builder import CONSTANT, Builder, Registers, rows_of
 from features.civil import zone_arrays
 from features.expr import Call, Case, Column, Expr, Literal
 from features.lists import ListTables
-from features.numerals import read_texts
+from features.numerals import LIMBS, read_texts
 from features.operators import OPERATORS
 from features.refusal import Refusal
 from features.sheet import Bytes, Ints, Layout, Sheet, Slot
@@ -44,7 +44,8 @@ class Program:
         text.flags.writeable = False  # one type of array for the kernel, whoever made the sheet
         if self.before is not None:
             self.before.run(sheet, lists)
-            read_texts(self.jobs, sheet.cells, sheet.cells.view(np.float64), sheet.valid, text)
+            work = np.empty((2, LIMBS), np.int64)
+            read_texts(self.jobs, sheet.cells, sheet.cells.view(np.float64), sheet.valid, text, work)
         vm.run(
             self.code, self.constants, self.constant_valid, self.zones,
             sheet.cells, sheet.valid, text,

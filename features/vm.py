@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from features import civil
-from features.kernel import inner, kernel
+from features.kernel import bare, inner
 from features.lists import is_listed
 from features.sheet import ERROR, NULL, VALID, Bytes, Doubles, Ints
 from features.shims import (
     MIN_I64,
+    POW10_HI,
+    POW10_LO,
     Int,
     add128,
     compare128,
@@ -239,58 +241,61 @@ def _put128(d: int, i: int, lo: Int, hi: Int, bad: bool, digits: int, cells: Int
 
 
 @inner
+def _compute128(op: int, x: Int, xh: Int, y: Int, yh: Int, c: int) -> tuple[Int, Int, bool]:
+    """(lo, hi, overflow) of one operation; y is not zero where it divides."""
+    if op == ADD_I128:
+        lo, hi = add128(x, xh, y, yh)
+        return lo, hi, ((xh ^ hi) & (yh ^ hi)) < 0
+    if op == SUB_I128:
+        lo, hi = sub128(x, xh, y, yh)
+        return lo, hi, ((xh ^ yh) & (xh ^ hi)) < 0
+    if op == MUL_I128:
+        return mul128(x, xh, y, yh)
+    if op == SCALE_UP_I128:
+        return scale_up(x, xh, c)
+    if op == SCALE_DOWN_I128:
+        lo, hi = scale_down(x, xh, c)
+        return lo, hi, False
+    if op == NEG_I128 or (op == ABS_I128 and xh < 0):
+        lo, hi = neg128(x, xh)
+        return lo, hi, bool(x == 0 and xh == MIN_I64)
+    if op == ABS_I128:
+        return x, xh, False
+    if op == FLOOR_I128:
+        y, yh = np.int64(POW10_LO[c]), np.int64(POW10_HI[c])
+    lo, hi, rest, rest_hi, bad = divmod128(x, xh, y, yh)
+    if op == MOD_I128:
+        return rest, rest_hi, False
+    if op == FLOOR_I128 and rest_hi < 0:
+        lo, hi = sub128(lo, hi, np.int64(1), np.int64(0))
+    return lo, hi, bad
+
+
+@inner
 def _int128(op: int, d: int, a: int, b: int, c: int, p: int, q: int, m: int, cells: Ints, valid: Bytes) -> None:
     _strict(valid, d, a, b, m)
     if op == WIDEN:
         for i in range(m):
             cells[d, i], cells[d + 1, i] = cells[a, i], cells[a, i] >> 63
-        return
-    for i in range(m):
-        if valid[d, i] != VALID:
-            continue
-        x, xh = cells[a, i], cells[a + 1, i]
-        y, yh = cells[b, i], cells[b + 1, i]
-        if op == COMPARE_I128:
-            cells[d, i] = (p >> (1 + compare128(x, xh, y, yh))) & 1
-        elif op == ADD_I128:
-            lo, hi = add128(x, xh, y, yh)
-            _put128(d, i, lo, hi, ((xh ^ hi) & (yh ^ hi)) < 0, p, cells, valid)
-        elif op == SUB_I128:
-            lo, hi = sub128(x, xh, y, yh)
-            _put128(d, i, lo, hi, ((xh ^ yh) & (xh ^ hi)) < 0, p, cells, valid)
-        elif op == MUL_I128:
-            lo, hi, bad = mul128(x, xh, y, yh)
-            _put128(d, i, lo, hi, bad, p, cells, valid)
-        elif op <= MOD_I128:
-            if y == 0 and yh == 0:
-                valid[d, i] = NULL
-                continue
-            lo, hi, rest, rest_hi, bad = divmod128(x, xh, y, yh)
-            if op == DIV_I128:
-                _put128(d, i, lo, hi, bad, p, cells, valid)
-            else:
-                _put128(d, i, rest, rest_hi, False, p, cells, valid)
-        elif op <= ABS_I128:
-            lo, hi = x, xh
-            if op == NEG_I128 or xh < 0:
-                lo, hi = neg128(x, xh)
-            _put128(d, i, lo, hi, x == 0 and xh == MIN_I64, p, cells, valid)
-        elif op == SCALE_UP_I128:
-            lo, hi, bad = scale_up(x, xh, c)
-            _put128(d, i, lo, hi, bad, p, cells, valid)
-        elif op == SCALE_DOWN_I128:
-            lo, hi = scale_down(x, xh, c)
-            _put128(d, i, lo, hi, False, p, cells, valid)
-        elif op == FLOOR_I128:
-            ten, ten_hi, _ = scale_up(np.int64(1), np.int64(0), c)
-            lo, hi, rest, rest_hi, _ = divmod128(x, xh, ten, ten_hi)
-            if rest_hi < 0:
-                lo, hi = sub128(lo, hi, np.int64(1), np.int64(0))
-            _put128(d, i, lo, hi, False, p, cells, valid)
-        else:  # NARROW
+    elif op == NARROW:
+        for i in range(m):
+            x, xh = cells[a, i], cells[a + 1, i]
             cells[d, i] = x
             if xh != x >> 63 or x < p or x > q:
-                valid[d, i] = ERROR
+                _fail(valid, d, i, ERROR)
+    elif op == COMPARE_I128:
+        for i in range(m):
+            order = compare128(cells[a, i], cells[a + 1, i], cells[b, i], cells[b + 1, i])
+            cells[d, i] = (p >> (1 + order)) & 1
+    else:
+        divides = op == DIV_I128 or op == MOD_I128  # noqa: PLR1714 - a kernel has no sets
+        for i in range(m):
+            y, yh = cells[b, i], cells[b + 1, i]
+            if divides and y == 0 and yh == 0:
+                _fail(valid, d, i, NULL)
+            elif valid[d, i] == VALID:
+                lo, hi, bad = _compute128(op, cells[a, i], cells[a + 1, i], y, yh, c)
+                _put128(d, i, lo, hi, bad, p, cells, valid)
 
 
 @inner
@@ -352,15 +357,14 @@ def _float64(
     elif op == ROUND_F64:
         for i in range(m):
             floats[d, i] = _round_decimal(floats[a, i], floats[b, i], p)
-    elif op == I64_TO_F64:
+    elif op <= I128_TO_F64:
         for i in range(m):
-            if c == 0:
-                floats[d, i] = cells[a, i]
+            lo = cells[a, i]
+            hi = cells[a + 1, i] if op == I128_TO_F64 else lo >> 63
+            if c == 0 and hi == lo >> 63:
+                floats[d, i] = lo
             else:
-                floats[d, i] = decimal_to_double(cells[a, i], cells[a, i] >> 63, c)
-    elif op == I128_TO_F64:
-        for i in range(m):
-            floats[d, i] = decimal_to_double(cells[a, i], cells[a + 1, i], c)
+                floats[d, i] = decimal_to_double(lo, hi, c)
     else:  # F64_TO_I128
         for i in range(m):
             x = floats[a, i] * floats[b, i]
@@ -416,7 +420,7 @@ def _time(
             cells[d, i] = cells[a, i] + civil.zone_offset(cells[a, i], zones[0], zones[1], p, q)
 
 
-@kernel
+@bare
 def run(
     code: npt.NDArray[np.int64],
     constants: Ints,
