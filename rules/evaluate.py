@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from features.kernel import kernel
 from features.lists import ListTables
@@ -13,6 +14,8 @@ from features.program import Program, compile_program
 from features.sheet import NULL, VALID, Bytes, Ints, Layout, Sheet, Slot
 from features.types import BOOL
 from rules.records import OUTCOMES, Condition, Rule, RuleSet, ShadowRule
+
+Codes = npt.NDArray[np.int8]
 
 # What a rule answers on an event.
 NO_HIT, HIT, UNKNOWN, FAILED = 0, 1, 2, 3
@@ -67,7 +70,7 @@ class RuleResults:
     rules: tuple[Rule, ...]
     status: Bytes
     lifted: Bytes
-    outcome: np.typing.NDArray[np.int8]
+    outcome: Codes
     counts: Ints
     shadows: tuple[ShadowRule, ...]
     shadow_status: Bytes
@@ -168,9 +171,8 @@ def _statuses(
 
 @kernel
 def decide(
-    status: Bytes, asks: Bytes, lifts: Ints, degraded: Bytes, on_degraded: int, lifted: Bytes,
-    outcome: np.typing.NDArray[np.int8],
-) -> None:  # fmt: skip
+    status: Bytes, asks: Bytes, lifts: Ints, degraded: Bytes, on_degraded: int, lifted: Bytes, outcome: Codes
+) -> None:
     """The strongest outcome that a rule asks for, beside the rules that an exempt lifted. `lifted`, `outcome`: zeros.
 
     A lifted rule asks for nothing. A degraded event, or one on which any rule failed, gets at least on_degraded.

@@ -64,7 +64,7 @@ def _rule(text: str, node: yaml.Node, parse: ParseCondition, refusals: list[Refu
         "queue": entry.text("queue"),
         "review_by": _review_by(entry),
         "reasons": _reasons(entry),
-        "examples": (*_examples(entry, "hit"), *_examples(entry, "miss")),
+        "examples": _examples(entry),
         "place": place_of(node),
     }
     parts["typology"] = entry.text("typology", required=parts["stage"] != "exempt")
@@ -155,15 +155,13 @@ def _reasons(entry: Mapping) -> Reasons:
     return Reasons(en, ja, customer_en, customer_ja)
 
 
-def _examples(entry: Mapping, key: str) -> list[Example]:
+def _examples(entry: Mapping) -> tuple[Example, ...]:
     node = entry.entries.get("examples")
     if node is None:
-        return []
-    # The keys themselves are checked once, when the hits are read.
-    noted = entry.refusals if key == "hit" else []
-    examples = Mapping(node, "examples", ("hit", "miss"), noted)
-    examples.refusals = entry.refusals
-    return [_example(each, key == "hit", entry.refusals) for each in examples.items(key)]
+        return ()
+    keys = ("hit", "miss")
+    examples = Mapping(node, "examples", keys, entry.refusals)
+    return tuple(_example(each, key == "hit", entry.refusals) for key in keys for each in examples.items(key))
 
 
 def _example(node: yaml.Node, must_hit: bool, refusals: list[Refusal]) -> Example:
