@@ -17,6 +17,7 @@ from sekisho.pack import Pack
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import WirePlan, json_path, plan_wire
+from sekisho.wire.reasons import TORN
 from sekisho.wire.table_decode import decode_table, missing, row_bytes
 
 
@@ -47,6 +48,12 @@ class Decoder:
             raise SourceError(f"{file}: {error.what}", error.fix) from error
         letters = _letters(dead, topic, offset, [row_bytes(table, int(i)) for i in dead.index])
         return _batch(sheet, topic, offset[good]), letters
+
+    def torn(self, topic: str, offset: int, text: str) -> bytes:
+        """The dead letter of a CSV row that is too short or too long."""
+        nothing = np.full(1, -1, np.int64)
+        letter = DeadLetters(nothing, np.full(1, TORN, np.int64), nothing, nothing, self.plan.names)
+        return letter.record(0, topic, 0, offset, text.encode())
 
     def json(self, blob: Bytes, bounds: Ints, topic: str, offset: Ints) -> tuple[Batch, tuple[bytes, ...]]:
         """Events and dead letters of JSON records blob[bounds[i] : bounds[i + 1]]."""

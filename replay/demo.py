@@ -16,7 +16,7 @@ from sekisho.compile import Engine, compile_pack
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
-from sekisho.testing.world import World
+from sekisho.testing.world import world_of
 
 _SHOWN = 3
 _BATCHES = (4096, 1000)
@@ -40,7 +40,7 @@ def run_demo(events: int, seed: int) -> None:
     with tempfile.TemporaryDirectory(prefix="sekisho-demo-") as folder:
         log = Path(folder) / "events.jsonl"
         console.print(f"Making a seeded bank's log: {events:,} payments, outcomes, labels and other events ...")
-        World(seed=seed).write_jsonl(log, events)
+        world_of(events, seed=seed).write_jsonl(log, events)
         console.print(
             f"{log.stat().st_size / 1e6:,.0f} MB of JSON lines. Deciding it in batches of {_BATCHES[0]:,} ..."
         )

@@ -104,44 +104,45 @@ def _read_parquet(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk
     columns = [name for name in reader.schema_arrow.names if name in wanted]
     topic, rows = file_topic(file), 0
     for part in reader.iter_batches(batch_size=CHUNK_ROWS, columns=columns):
-        start, rows = rows, rows + part.num_rows
+        offset = np.arange(rows, rows + part.num_rows, dtype=np.int64)
+        rows += part.num_rows
         table = pa.Table.from_batches([part])
-        yield _table_chunk(decoder, table, file, topic, start, source, rows / reader.metadata.num_rows)
+        yield _table_chunk(decoder, table, file, topic, offset, source, rows / reader.metadata.num_rows)
 
 
 def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
-    """Every cell is read as text: the wire's scalars decide what it means. Rows of another width are refused."""
+    """Every cell is read as text: the wire's scalars decide what it means. Rows of another width are dead letters."""
     with file.open(encoding="utf-8-sig", newline="", errors="replace") as handle:
         names = next(csv.reader(handle), [])
-    torn: list[str] = []
+    torn: list[tuple[int, str]] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
-        torn.append(f"{row.actual_columns} columns where the header names {row.expected_columns}")
+        torn.append((row.number - 2, row.text))  # it counts from 1, the header too
         return "skip"
 
     reader = pa.csv.open_csv(
         file,
         pa.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False),
-        pa.csv.ParseOptions(invalid_row_handler=skip),
+        pa.csv.ParseOptions(invalid_row_handler=skip, ignore_empty_lines=False),
         pa.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, check_utf8=False
         ),
     )
-    topic, rows, size = file_topic(file), 0, max(1, file.stat().st_size)
+    topic, row, read, size = file_topic(file), 0, 0, max(1, file.stat().st_size)
     for part in reader:
-        start, rows = rows, rows + part.num_rows
-        yield _table_chunk(decoder, pa.Table.from_batches([part]), file, topic, start, source, min(1.0, 0.9))
-    if torn:
-        raise SourceError(
-            f"{file}: {len(torn)} rows are torn: {torn[0]}",
-            f"quote cells that hold commas, or mend them ({size} bytes)",
-        )
+        end, bad = row + part.num_rows, []
+        while torn and torn[0][0] < end + 1:
+            bad.append(torn.pop(0))
+            end += 1
+        offset = np.setdiff1d(np.arange(row, end), [number for number, _ in bad]).astype(np.int64)
+        row, read = end, read + part.nbytes
+        chunk = _table_chunk(decoder, pa.Table.from_batches([part]), file, topic, offset, source, min(1.0, read / size))
+        yield replace(chunk, dead=(*chunk.dead, *(decoder.torn(topic, number, text) for number, text in bad)))
 
 
 def _table_chunk(
-    decoder: Decoder, table: pa.Table, file: Path, topic: str, start: int, source: Input, read: float
+    decoder: Decoder, table: pa.Table, file: Path, topic: str, offset: Ints, source: Input, read: float
 ) -> Chunk:
-    offset = np.arange(start, start + table.num_rows, dtype=np.int64)
     if source.labels:
         table, offset = _labels_of(decoder, table, offset, source.labels, file)
         topic += ":labels"

@@ -8,7 +8,7 @@ OK = 0
 PENDING = 1  # not a reason: a double's text that the kernel leaves to Python
 EMPTY, TOO_BIG, NOT_AN_OBJECT, SYNTAX, TRUNCATED, TRAILING, TOO_DEEP, CONTROL, NUL, UTF8, ESCAPE = range(2, 13)
 DUPLICATE_KEY, WRONG_TYPE, MISSING, NUMBER, DECIMALS, TOO_LARGE, NOT_FINITE = range(13, 20)
-TIME, LEAP_SECOND, ABSURD_TIME, TIME_DIGITS, BOOLEAN, KIND = range(20, 26)
+TIME, LEAP_SECOND, ABSURD_TIME, TIME_DIGITS, BOOLEAN, KIND, TORN = range(20, 27)
 
 
 @dataclass(frozen=True)
@@ -55,4 +55,5 @@ REASONS = {
     TIME_DIGITS: Reason("time_digits", "the time is finer than a microsecond", "cut it to microseconds at its source"),
     BOOLEAN: Reason("boolean", "the value is not true or false", "send true or false"),
     KIND: Reason("kind", "the schema knows no such kind of event", "add it to `kinds`, or filter it out before"),
+    TORN: Reason("torn_row", "the row has another number of cells than the header", "quote cells that hold commas"),
 }
