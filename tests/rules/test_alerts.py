@@ -108,15 +108,11 @@ def test_a_group_that_a_storm_holds_reports_its_members_in_the_storm():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_cuts_and_snapshots_change_nothing(seed):
-    """Law L6: any cut, with the state written to JSON and read back at each, gives the same notifications."""
+def random_alerts(seed):
     draw = np.random.default_rng(seed)
     minutes = np.cumsum(draw.integers(0, 6, 300))
-    outcomes = ("review", "hold", "decline")
-    policy = AlertPolicy(**{**vars(POLICY), "storm_limit": 4})
-    terminals = [None, "a", "b", "c", "d", "e"]
-    alerts = [
+    outcomes, terminals = ("review", "hold", "decline"), [None, "a", "b", "c", "d", "e"]
+    return draw, [
         alert(
             k,
             int(minutes[k]),
@@ -127,6 +123,32 @@ def test_cuts_and_snapshots_change_nothing(seed):
         )
         for k in range(300)
     ]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_groups_are_those_of_a_naive_reading(seed):
+    """An alert joins the last group of its key if that is neither quiet nor full; all members are told at the end."""
+    _, alerts = random_alerts(seed)
+    groups = []
+    for each in alerts:
+        last = next((group for group in reversed(groups) if each.key and group[0].key == each.key), None)
+        fresh = last and each.clock_us - last[-1].clock_us <= POLICY.quiet_us
+        if fresh and each.clock_us - last[0].clock_us < POLICY.max_open_us:
+            last.append(each)
+        else:
+            groups.append([each])
+    end = [alert(300, 10_000, terminal=None)]
+    policy = AlertPolicy(**{**vars(POLICY), "storm_limit": 1_000})
+    told_last = {n.group_id: n.members for n in group_alerts(policy, AlertState(), alerts + end)}
+    expected = [[a.decision_id for a in group] for group in [*groups, end]]
+    assert sorted([m.decision_id for m in members] for members in told_last.values()) == sorted(expected)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_cuts_and_snapshots_change_nothing(seed):
+    """Law L6: any cut, with the state written to JSON and read back at each, gives the same notifications."""
+    draw, alerts = random_alerts(seed)
+    policy = AlertPolicy(**{**vars(POLICY), "storm_limit": 4})
     whole, state, parts, at = group_alerts(policy, AlertState(), alerts), AlertState(), [], 0
     while at < len(alerts):
         step = int(draw.integers(1, 40))
