@@ -150,7 +150,7 @@ def _doubles(feature: Feature, column: pa.Array) -> Doubles:
         return np.array([np.nan if value is None else float(value) for value in column.to_pylist()])
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    return column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    return column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
 
 
 def _is_text(type: pa.DataType) -> bool:
