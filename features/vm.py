@@ -104,10 +104,12 @@ def _fail(valid: Bytes, dst: int, i: int, how: int) -> None:
 def _copy(
     cells: Ints, valid: Bytes, d: int, at: int, from_cells: Ints, from_valid: Bytes, a: int, from_at: int, m: int
 ) -> None:
+    value, known = cells[d, at : at + m], valid[d, at : at + m]
+    from_value, from_known = from_cells[a, from_at : from_at + m], from_valid[a, from_at : from_at + m]
     for i in range(m):
-        cells[d, at + i] = from_cells[a, from_at + i]
+        value[i] = from_value[i]
     for i in range(m):
-        valid[d, at + i] = from_valid[a, from_at + i]
+        known[i] = from_known[i]
 
 
 @inner
@@ -357,14 +359,13 @@ def _float64(
     elif op == ROUND_F64:
         for i in range(m):
             floats[d, i] = _round_decimal(floats[a, i], floats[b, i], p)
+    elif op == I64_TO_F64 and c == 0:
+        for i in range(m):
+            floats[d, i] = cells[a, i]
     elif op <= I128_TO_F64:
         for i in range(m):
-            lo = cells[a, i]
-            hi = cells[a + 1, i] if op == I128_TO_F64 else lo >> 63
-            if c == 0 and hi == lo >> 63:
-                floats[d, i] = lo
-            else:
-                floats[d, i] = decimal_to_double(lo, hi, c)
+            high = cells[a + 1, i] if op == I128_TO_F64 else cells[a, i] >> 63
+            floats[d, i] = decimal_to_double(cells[a, i], high, c)
     else:  # F64_TO_I128
         for i in range(m):
             x = floats[a, i] * floats[b, i]
