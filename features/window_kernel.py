@@ -201,6 +201,7 @@ def run_store(plan: Program, store: Store, events: Events, time_row: int, start:
     keys, spare = store.key[:middle], store.key[middle:]
     while start < n:
         size = _read_keys(plan, store, events, start, min(BLOCK, n - start), keys, block)
+        _fetch(plan, store, block, size)
         done = 0
         while done < size and _take_in(plan, store, events, time_row, start + done, done, keys, spare, block):
             done += 1
@@ -228,6 +229,20 @@ def _read_keys(plan: Program, store: Store, events: Events, start: int, size: in
             block.hashes[b] = hash_words(keys, end, stop - end)
             end = stop
     return size
+
+
+@inner
+def _fetch(plan: Program, store: Store, block: Block, size: int) -> None:
+    """Read what the events will need, the misses of all of them at once instead of one after the other."""
+    words, mask, stride = store.words, len(store.table) - 1, plan.shape[ROW_WORDS]
+    for b in range(size):
+        if block.counts[b] >= 0:
+            block.alive[b] = store.table[(block.hashes[b] * SLOT & mask) + RECORD]
+    for b in range(size):
+        if block.counts[b] >= 0:
+            record = block.alive[b]
+            rows = half(store, 2 * record + FIRST) + half(store, 2 * record + COUNT) - 1
+            block.alive[b] = words[rows_of(plan, store, record) + max(rows, 0) * stride]
 
 
 @inner
@@ -434,7 +449,7 @@ def _stage_others(plan: Program, store: Store, record: int, serial: int, at: int
         else:
             value = _pick_row(plan, store, p, record, lo, hi, at)
             there = value > 0 and words[value + (2 if kind == WIDE else 1)] != 0
-            low, high = (words[value], words[value + 1]) if there else (0, 0)
+            low, high = (int(words[value]), int(words[value + 1])) if there else (0, 0)
         if there and kind == TEXT:
             low = _write_out(store, low)
             if low < 0:

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from features import arena
-from features.arena import KEYS, META, NEED, ROWS, STOP, TEXT_TOP, TOP, Store
+from features.arena import KEYS, META, NEED, ROWS, STOP, TEXT_TOP, TOP, VALUES, Store
 from features.distincts import ENTRY, grow_distinct
 from features.intern import SLOT, rehash
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
@@ -29,10 +29,11 @@ _KEPT = ("words", "table", "values", "distinct", "meta")
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What a store holds: keys, rows retained, and the bytes that its arrays take."""
+    """What a store holds: keys, rows and texts retained, and the bytes that its arrays take."""
 
     keys: int
     rows: int
+    texts: int
     bytes: int
 
 
@@ -69,7 +70,10 @@ class WindowState:
         """What each store holds, in the plan's order."""
         return [
             StoreReport(
-                int(store.meta[KEYS]), int(store.meta[ROWS]), sum(int(getattr(store, name).nbytes) for name in _KEPT)
+                keys=int(store.meta[KEYS]),
+                rows=int(store.meta[ROWS]),
+                texts=int(store.meta[VALUES]),
+                bytes=sum(int(getattr(store, name).nbytes) for name in _KEPT),
             )
             for store in self.stores
         ]

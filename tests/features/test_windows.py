@@ -13,7 +13,8 @@ import pytest
 
 from features.expr import Column
 from features.query import FUNCTIONS, Frame, WindowCall
-from features.sheet import DEGRADED, ENTERS, SKIPPED, Layout, Sheet, sheet_of, take
+from features.refusal import Refusal
+from features.sheet import DEGRADED, ENTERS, ERROR, SKIPPED, VALID, Layout, Sheet, sheet_of, take
 from features.types import BIGINT, BOOL, DOUBLE, HUGEINT, TEXT, TIME, Type, decimal
 from features.windows import WindowPlan, WindowState, advance, plan_windows
 
@@ -282,3 +283,96 @@ def test_cuts_threads_and_snapshots_do_not_matter(seed: int) -> None:
     want = run(plan, calls, sheet, fate, marks)
     for cut, threads, restore in [(1, 1, False), (7, 2, True), (64, 3, False), (64, 1, True), (0, 3, False)]:
         assert run(plan, calls, sheet, fate, marks, cut, threads, restore) == want, (cut, threads, restore)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_eviction_is_never_seen(seed: int) -> None:
+    """L4: a stream much longer than lateness and frames, with few keys: rows go, values stay the oracle's."""
+    rng = random.Random(f"evict {seed}")
+    calls = [random_call(rng, number, [("card",), ("shop",), ()]) for number in range(10)]
+    events = random_events(rng, 600, cards=1, step=7)
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+
+
+def test_unwanted_values_are_null_and_their_events_still_count() -> None:
+    """The mask `wanted` changes no value that is wanted."""
+    rng = random.Random("wanted")
+    calls = [random_call(rng, number, KEYS) for number in range(20)]
+    events = random_events(rng, 150)
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    want = run(plan, calls, take(sheet, np.arange(sheet.n)), fate, marks)
+    wanted = np.array([rng.random() < 0.5 for _ in events], np.uint8)
+    advance(plan, WindowState.empty(plan), sheet, fate, marks, sheet.layout["event_time"], wanted=wanted)
+    for i, row in enumerate(want):
+        assert [sheet.value(call.name, i) for call in calls] == (row if wanted[i] else [None] * len(calls))
+
+
+def test_quiet_keys_texts_and_rows_are_freed() -> None:
+    """L4: after a long stream of keys that come once, memory is that of the last moments, not of the whole stream."""
+    n, frame = 60_000, Frame("range", 50)
+    card, city = Column(TEXT, "card"), Column(TEXT, "city")
+    calls = [
+        WindowCall("n", "count_star", None, None, (card,), frame, BIGINT),
+        WindowCall("cities", "count_distinct", city, None, (card,), frame, BIGINT),
+        WindowCall("last", "last_value", city, None, (card,), frame, TEXT),
+    ]
+    events = [{**dict.fromkeys(COLUMNS), "event_time": i, "card": f"c{i}", "city": f"t{i // 2}"} for i in range(n)]
+    plan, sheet = prepare(calls, events)
+    state, marks = WindowState.empty(plan), np.arange(n, dtype=np.int64) - 1
+    advance(plan, state, sheet, np.zeros(n, np.uint8), marks, sheet.layout["event_time"])
+    [report] = state.report()
+    assert report.keys < 2_000
+    assert report.rows == report.keys
+    assert report.texts <= report.keys
+    assert report.bytes < 3_000_000
+    assert [sheet.value(name, n - 1) for name in ("n", "cities", "last")] == [1, 1, f"t{(n - 1) // 2}"]
+
+
+def test_a_hot_key_keeps_the_rows_of_its_longest_frame() -> None:
+    """L4: what one key retains is bounded by lateness and frame, however long the stream."""
+    n = 50_000
+    amount, card = Column(COLUMNS["amount"], "amount"), Column(TEXT, "card")
+    calls = [
+        WindowCall("s", "sum", amount, None, (card,), Frame("range", 500), decimal(38, 2)),
+        WindowCall("m", "min", amount, None, (card,), Frame("range", 500), COLUMNS["amount"]),
+    ]
+    events = [{**dict.fromkeys(COLUMNS), "event_time": i, "card": "hot", "amount": n - i} for i in range(n)]
+    plan, sheet = prepare(calls, events)
+    state, marks = WindowState.empty(plan), np.arange(n, dtype=np.int64) - 1
+    advance(plan, state, sheet, np.zeros(n, np.uint8), marks, sheet.layout["event_time"])
+    assert state.report()[0].rows < 2 * (500 + LATENESS)
+    assert sheet.value("m", n - 1) == 1
+    assert sheet.value("s", n - 1) == sum(range(1, 502))
+
+
+def test_a_sum_beyond_128_bits_is_an_error_and_heals() -> None:
+    """L7: such a sum is NULL and marked, and right again once its frame has moved on."""
+    total = Column(HUGEINT, "total")
+    calls = [WindowCall("s", "sum", total, None, (), Frame("rows", 1), decimal(38, 0))]
+    values = [2**126, 2**126, 5, -(2**127), -1]
+    events = [{**dict.fromkeys(COLUMNS), "event_time": i, "total": value} for i, value in enumerate(values)]
+    plan, sheet = prepare(calls, events)
+    advance(plan, WindowState.empty(plan), sheet, np.zeros(5, np.uint8), np.arange(5) - 1, sheet.layout["event_time"])
+    assert [sheet.value("s", i) for i in range(5)] == [2**126, None, 2**126 + 5, 5 - 2**127, None]
+    assert list(sheet.validity("s")) == [VALID, ERROR, VALID, VALID, ERROR]
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "frame", "said"),
+    [
+        ("count_distinct", "amount", Frame("range", None), "unbounded"),
+        ("sum", "ratio", Frame("range", 1), "DOUBLE"),
+        ("min", "city", Frame("range", 1), "text"),
+        ("var_samp", "total", Frame("range", 1), "64 bits"),
+        ("sum", "amount", Frame("range", 5, -1), "past the current row"),
+        ("avg", None, Frame("range", 5), "without an argument"),
+    ],
+)
+def test_what_has_no_exact_value_is_refused(function: str, argument: str | None, frame: Frame, said: str) -> None:
+    """L3: a call that the engine cannot compute exactly never loads."""
+    column = Column(COLUMNS[argument], argument) if argument else None
+    with pytest.raises(Refusal, match=said):
+        prepare([WindowCall("w", function, column, None, (), frame, DOUBLE)], [])
