@@ -9,14 +9,13 @@ A record is one JSON object with a fixed order of keys, format version 1:
      "ranges":[["payments",0,1200,1262],["payments",3,900,914]],
      "counts":[74,1,2],"watermark_us":1700000000000000,"chain":"<sha256>"}
 
-sequence: 0, 1, 2... without a gap.   epoch: grows whenever a lane becomes active; a record of a lower epoch after a
-higher one is void.   confirmed: the greatest sequence whose outputs are known to be on their topics (in a transaction
+sequence: 0, 1, 2... without a gap; a record that repeats one is void.   epoch: grows whenever a lane becomes active; a
+record of a lower epoch after a higher one is void.   confirmed: the greatest sequence whose outputs are known to be on their topics (in a transaction
 the record's own).   ranges: topic, partition, first offset, and the offset after the last; every record between them
 that a committed reader sees is part of the batch.   merge: the rule that orders them, `log-time/1`: take, again and
 again, the head of a partition that has the least record time, at equal times the least (topic, partition).
 counts: decisions, alerts, dead letters.   watermark_us: W after the batch, null before the first accepted event.
 chain: sha256 over the chain before (32 bytes; zeros at the start) and the batch's outputs, see `chain_of`.
-A record without ranges and outputs claims the epoch: it is written by a lane that becomes active without transactions.
 """
 
 from __future__ import annotations
@@ -129,7 +128,7 @@ def chain_of(before: bytes, *parts: Iterable[bytes]) -> bytes:
 
 
 def _ranges(values: Any) -> tuple[Range, ...]:
-    _demand(isinstance(values, list), "ranges", "not a list")
+    _demand(isinstance(values, list) and len(values) > 0, "ranges", "not a list, or empty")
     ranges = []
     for value in values:
         match value:

@@ -37,6 +37,7 @@ def test_a_record_is_read_as_it_was_written() -> None:
         ("pack", None),
         ("merge", "arrival/1"),
         ("ranges", None),
+        ("ranges", []),
         ("ranges", [["payments", 0, 5, 5]]),
         ("ranges", [["payments", 0, -1, 5]]),
         ("ranges", [["payments", 0, 1]]),

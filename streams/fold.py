@@ -1,0 +1,212 @@
+"""The state as a fold of the log, and its place in the journal: a standby reads along, an active lane runs ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sekisho.errors import SekishoError
+from sekisho.journal import JournalError, JournalRecord
+from streams.broker import Broker, LostRecordsError, Partition
+from streams.feed import Feed
+from streams.journal_tail import Entry, JournalTail, Place
+from streams.outputs import Outputs, Pending, Scorer, Snapshots
+from streams.settings import LaneSettings, TopicSettings
+
+IDLE_S = 0.01
+_NEW_PARTITIONS_S = 30.0
+
+
+class DifferenceError(SekishoError):
+    """Folding the same input again gave other outputs."""
+
+    def __init__(self, record: JournalRecord) -> None:
+        ranges = ", ".join(f"{r.topic}[{r.partition}] {r.first}..{r.end - 1}" for r in record.ranges)
+        super().__init__(
+            f"batch {record.sequence} ({ranges}) folds to other outputs than the journal's",
+            "this machine or version decides otherwise: compare pack, versions and hardware with the active worker's",
+        )
+
+
+@dataclass
+class FoldStatus:
+    """Counts since the start. folded: batches recomputed from the journal, each compared with it."""
+
+    folded: int = 0
+    differences: int = 0
+    rebuilds: int = 0
+    watermark_us: int | None = None
+
+
+@dataclass
+class Fold:
+    """A scorer, its place, and the clients that bring it the journal and the inputs.
+
+    pending: a batch that is decided ahead of the place.   unconfirmed: sequence and outputs of the last batch, while no
+    later record says that they are on their topics (delivery at least once).
+    """
+
+    broker: Broker
+    scorer: Scorer
+    snapshots: Snapshots
+    topics: TopicSettings
+    settings: LaneSettings
+    log: Callable[[str], None]
+    place: Place | None = None
+    pending: Pending | None = None
+    unconfirmed: tuple[int, Outputs] | None = None
+    status: FoldStatus = field(default_factory=FoldStatus)
+    _tail: JournalTail | None = None
+    _feed: Feed | None = None
+    _differing: int = -1
+    _partitions_at: float = 0.0
+
+    def at(self) -> Place:
+        """The place; a state is restored when there is none."""
+        if self.place is None:
+            self._restore(trust=True)
+        assert self.place is not None
+        return self.place
+
+    def tail(self) -> JournalTail:
+        """The journal from the place on."""
+        if self._tail is None:
+            self._tail = JournalTail(self.broker, self.topics.journal, self.at())
+        return self._tail
+
+    def follow(self, saving: bool) -> bool:
+        """Do what the journal says next, or wait a little for it; False when it says no more. saving: snapshots."""
+        place, entry = self.at(), self.tail().peek(IDLE_S)
+        if entry is None:
+            self._inputs().fill(self.settings.batch_events, 0.0, self.broker.now())
+            return False
+        if self.unconfirmed is not None and entry.record.confirmed >= self.unconfirmed[0]:
+            self.unconfirmed = None
+        if self.pending is not None:
+            self._resolve(self.pending, entry)
+        else:
+            if saving:
+                self._save_when_due(active=False)
+            self._fold(place, entry)
+        return True
+
+    def decide(self) -> Pending | None:
+        """Decide what has arrived, ahead of the journal; None when nothing has."""
+        self._save_when_due(active=True)
+        place, feed, now = self.at(), self._inputs(), self.broker.now()
+        if now - self._partitions_at > _NEW_PARTITIONS_S and set(self._partitions()) != set(feed.queues):
+            self._close_feed()
+            feed = self._inputs()
+        part = feed.ready(self.settings.batch_events, now)
+        if part is None:
+            feed.fill(self.settings.batch_events, IDLE_S, now)
+            part = feed.ready(self.settings.batch_events, self.broker.now())
+        else:
+            feed.fill(self.settings.batch_events, 0.0, now)
+        if part is None:
+            return None
+        outputs = self.scorer.decide(part.messages)
+        self.pending = Pending(len(part.messages), part.ranges, outputs, outputs.chain(place.chain))
+        return self.pending
+
+    def advance(self, record: JournalRecord, offset: int | None) -> None:
+        """The pending batch counts: its record has been written, at `offset` of the journal if that is known."""
+        assert self.pending is not None
+        self.place = self.at().after(record, offset)
+        self.unconfirmed = None if record.confirmed >= record.sequence else (record.sequence, self.pending.outputs)
+        self.status.watermark_us = record.watermark_us
+        self.pending = None
+
+    def close_tail(self) -> None:
+        """Read the journal anew from the place on, next time."""
+        if self._tail is not None:
+            self._tail.close()
+        self._tail = None
+
+    def close(self) -> None:
+        """Let the clients go; the state stays."""
+        self.close_tail()
+        self._close_feed()
+
+    def _fold(self, place: Place, entry: Entry) -> None:
+        record, feed, now = entry.record, self._inputs(), self.broker.now()
+        if record.pack != self.scorer.pack:
+            raise JournalError(f"batch {record.sequence} is of pack {record.pack[:12]}, not of {self.scorer.pack[:12]}")
+        if any((r.topic, r.partition) not in feed.queues for r in record.ranges):
+            self._close_feed()
+            feed = self._inputs()
+        part = feed.exactly(record.ranges, now)
+        if part is None:
+            feed.fill(self.settings.batch_events, IDLE_S, now)
+            return
+        outputs = self.scorer.decide(part.messages)
+        if outputs.chain(place.chain) != record.chain:
+            self._differs(record)
+            return
+        self.status.folded += 1
+        self._passed(entry, outputs)
+
+    def _resolve(self, pending: Pending, entry: Entry) -> None:
+        """The journal goes on: with the batch whose fate was unknown, or otherwise."""
+        if pending.is_told_by(entry.record):
+            self.pending = None
+            self._passed(entry, pending.outputs)
+        else:
+            self.log(f"another lane has decided batch {entry.record.sequence} otherwise: the state is rebuilt")
+            self._restore(trust=True)
+
+    def _passed(self, entry: Entry, outputs: Outputs) -> None:
+        record = entry.record
+        self.tail().pop()
+        self.place = self.at().after(record, entry.offset)
+        self.status.watermark_us = record.watermark_us
+        if record.confirmed < record.sequence:
+            self.unconfirmed = (record.sequence, outputs)
+
+    def _differs(self, record: JournalRecord) -> None:
+        self.status.differences += 1
+        error = DifferenceError(record)
+        if self._differing == record.sequence:
+            raise error
+        self._differing = record.sequence
+        self.log(f"{error.what}: the state is rebuilt from the log")
+        self._restore(trust=False)
+
+    def _restore(self, trust: bool) -> None:
+        """A state from the newest good snapshot, or from before the first event."""
+        self.close()
+        self.status.rebuilds += 1
+        self.pending = self.unconfirmed = None
+        place = self.snapshots.load(self.scorer) if trust else None
+        if place is None:
+            self.scorer.reset()
+        self.place = place or Place()
+
+    def _save_when_due(self, active: bool) -> None:
+        # Here no outputs are open that a snapshot would lack: a batch's record confirms all before it.
+        if self.snapshots.due(self.broker.now(), active):
+            self.snapshots.save(self.scorer, self.at(), self.broker.now(), active)
+
+    def _inputs(self) -> Feed:
+        if self._feed is None:
+            positions: dict[Partition, int | None] = dict(self.at().positions)
+            if self.pending is not None:
+                positions |= {(r.topic, r.partition): r.end for r in self.pending.ranges}
+            partitions = self._partitions()
+            if gone := sorted(positions.keys() - set(partitions)):
+                raise LostRecordsError(
+                    f"{gone[0][0]}[{gone[0][1]}]: there is no such partition", "look whether this is the right cluster"
+                )
+            positions = {partition: positions.get(partition) for partition in partitions}
+            wait_s = self.settings.merge_wait_ms / 1000
+            self._feed = Feed(self.broker.reader(positions), positions, self.settings.buffer_events, wait_s)
+        return self._feed
+
+    def _partitions(self) -> list[Partition]:
+        self._partitions_at = self.broker.now()
+        return list(self.broker.partitions(self.topics.input))
+
+    def _close_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.reader.close()
+        self._feed = None

@@ -1,0 +1,75 @@
+"""What a batch becomes, and who makes it so: the seam between the lane and the pack that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sekisho.journal import JournalRecord, Range, chain_of
+from streams.broker import Message, Send
+from streams.journal_tail import Place
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The records of a batch. Each goes to the partition of the event that it comes from."""
+
+    decisions: Sequence[Send]
+    alerts: Sequence[Send]
+    dead_letters: Sequence[Send]
+    watermark_us: int | None
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        return len(self.decisions), len(self.alerts), len(self.dead_letters)
+
+    def chain(self, before: bytes) -> bytes:
+        """The journal's chain after these."""
+        parts = (self.decisions, self.alerts, self.dead_letters)
+        return chain_of(before, *([send.value for send in part] for part in parts))
+
+    def sends(self) -> list[Send]:
+        """All of them, in the order in which they are written."""
+        return [*self.decisions, *self.alerts, *self.dead_letters]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A batch that is decided, while it is unknown whether its journal record counts."""
+
+    events: int
+    ranges: tuple[Range, ...]
+    outputs: Outputs
+    chain: bytes
+
+    def is_told_by(self, record: JournalRecord) -> bool:
+        """True when the record is this batch's."""
+        return (self.ranges, self.chain) == (record.ranges, record.chain)
+
+
+class Scorer(Protocol):
+    """A pack and its state: records in, outputs out, and nothing else matters to them."""
+
+    @property
+    def pack(self) -> str:
+        """The pack's content hash."""
+
+    def reset(self) -> None:
+        """Back to the state before the first event."""
+
+    def decide(self, messages: Sequence[Message]) -> Outputs:
+        """Fold a batch. Equal histories give equal outputs, however they are cut."""
+
+
+class Snapshots(Protocol):
+    """Where states are kept."""
+
+    def due(self, now: float, active: bool) -> bool:
+        """True when it is time for another. An active lane waits longer: a standby may do it."""
+
+    def save(self, scorer: Scorer, place: Place, now: float, active: bool) -> None:
+        """Keep the state and its place. Reports failure, never raises."""
+
+    def load(self, scorer: Scorer) -> Place | None:
+        """Put the newest good state into the scorer; None where there is none, the scorer then being reset."""

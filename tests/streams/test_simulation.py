@@ -1,0 +1,413 @@
+"""The lane under thousands of seeded schedules of crashes, lost requests, lost answers, zombies and rebalances.
+
+A schedule that fails prints its seed; `run(seed, delivery)` replays it.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from sekisho.errors import SekishoError
+from sekisho.journal import START, JournalRecord, decode
+from streams.broker import BrokerError, Message, Send, Writer
+from streams.feed import Feed
+from streams.fold import Fold
+from streams.journal_tail import Place
+from streams.lane import Lane
+from streams.outputs import Outputs, Pending, Scorer
+from streams.settings import LaneSettings, TopicSettings
+from streams.simulated import Cluster, SimulatedBroker, Transaction
+
+TOPICS = TopicSettings(("payments",), journal="journal", control="control", dead_letters="dead")
+SEEDS = int(os.environ.get("SEKISHO_SCHEDULES", "400"))
+
+
+class Killed(BaseException):
+    """SIGKILL, as the code that it hits sees it: never."""
+
+
+class Folding:
+    """A scorer whose every output depends on the whole history and its order."""
+
+    pack = "p" * 64
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.state, self.count = b"", 0
+
+    def decide(self, messages: Sequence[Message]) -> Outputs:
+        decisions, alerts, dead = [], [], []
+        for message in messages:
+            place = f"{message.partition}:{message.offset}".encode()
+            if message.value == b"malformed":
+                dead.append(Send("dead", message.partition, None, place))
+                continue
+            self.state = hashlib.sha1(self.state + place).digest()
+            self.count += 1
+            decisions.append(Send("decisions", message.partition, None, place + b"=" + self.state.hex().encode()))
+            if self.count % 5 == 0:
+                alerts.append(Send("alerts", message.partition, None, place))
+        return Outputs(decisions, alerts, dead, self.count)
+
+
+class Kept:
+    """Snapshots in memory, shared by all lanes."""
+
+    def __init__(self) -> None:
+        self.last: tuple[bytes, int, Place] | None = None
+        self.at = 0.0
+
+    def due(self, now: float, active: bool) -> bool:
+        return now > self.at + (0.2 if active else 0.1)
+
+    def save(self, scorer: Scorer, place: Place, now: float, active: bool) -> None:
+        assert isinstance(scorer, Folding)
+        self.last, self.at = (scorer.state, scorer.count, place), now
+
+    def load(self, scorer: Scorer) -> Place | None:
+        assert isinstance(scorer, Folding)
+        if self.last is None:
+            return None
+        scorer.state, scorer.count, place = self.last
+        return place
+
+
+class World:
+    """Two lanes, a cluster, an upstream, and a seeded scheduler that troubles them all."""
+
+    def __init__(self, seed: int, delivery: str, lane: type[Lane] = Lane) -> None:
+        self.random = Random(seed)
+        self.lane = lane
+        self.partitions = self.random.choice([1, 2, 3])
+        counts = {"payments": self.partitions, "decisions": 2, "alerts": 1, "dead": 1, "journal": 1}
+        self.cluster = Cluster(counts)
+        self.settings = LaneSettings(
+            delivery=delivery, batch_events=self.random.choice([1, 3, 8]), buffer_events=self.random.choice([6, 1000])
+        )
+        self.kept = Kept()
+        self.last: dict[tuple[str, int], int] = {}
+        self.rates = {fault: self.random.choice([0.0, 0.01, 0.04]) for fault in ("kill", "lose", "stop", "expire")}
+        self.rates["late"] = self.random.choice([0.0, 0.3])
+        self.lanes: dict[str, Lane] = {}
+        self.stopped: set[str] = set()
+        self.faults: Counter[str] = Counter()
+        self.upstream: Transaction | None = None
+        self.calm = False
+
+    def run(self) -> None:
+        for _ in range(self.random.choice([60, 120])):
+            self.arrive()
+            self.turn(self.random.choice(["a", "b"]))
+        self.heal()
+        for _ in range(3000):
+            self.turn("a")
+            self.turn("b")
+            if self.finished():
+                return
+        raise AssertionError("the lanes did not finish")
+
+    def heal(self) -> None:
+        """No more trouble; the sessions of the dead end."""
+        self.calm = True
+        living = [lane._leadership for lane in self.lanes.values()]
+        self.cluster.members = [member for member in self.cluster.members if member in living]
+        if self.upstream is not None:
+            self.close_upstream()
+        self.last = {(m.topic, m.partition): m.offset + 1 for part in self.cluster.committed("payments") for m in part}
+
+    def arrive(self) -> None:
+        """Payments come, some in transactions of their own that end either way."""
+        self.cluster.clock += self.random.random() * 0.05
+        if self.random.random() < 0.1:
+            self.cluster.land()
+        for _ in range(self.random.choice([0, 0, 1, 3])):
+            value = b"malformed" if self.random.random() < 0.05 else b"payment"
+            self.cluster.produce(Send("payments", self.random.randrange(self.partitions), None, value), self.upstream)
+        if self.upstream is not None and self.random.random() < 0.5:
+            self.close_upstream()
+        elif self.upstream is None and self.random.random() < 0.05:
+            self.upstream = self.cluster.begin("upstream")
+
+    def close_upstream(self) -> None:
+        self.cluster.end("upstream", commit=self.random.random() < 0.7)
+        self.cluster.settle("upstream")
+        self.upstream = None
+
+    def turn(self, name: str) -> None:
+        if name in self.stopped:
+            return
+        if name not in self.lanes:
+            broker = SimulatedBroker(self.cluster, "lane", lambda op: self.trouble(name, op), self.late)
+            self.lanes[name] = self.lane(broker, Folding(), self.kept, TOPICS, self.settings)
+        try:
+            self.lanes[name].turn()
+        except Killed:
+            leadership = self.lanes.pop(name)._leadership
+            if leadership is not None and self.random.random() < 0.7:  # else its session lives on a while
+                leadership.close()
+
+    def late(self) -> bool:
+        return not self.calm and self.random.random() < self.rates["late"]
+
+    def trouble(self, name: str, op: str) -> None:
+        if self.calm:
+            return
+        chance = self.random.random
+        if chance() < self.rates["kill"]:
+            self.faults["kill"] += 1
+            raise Killed
+        if chance() < self.rates["lose"]:
+            self.faults["lose"] += 1
+            raise BrokerError(op)
+        if chance() < self.rates["expire"] and self.cluster.members:
+            self.faults["expire"] += 1
+            self.cluster.members.pop(0)
+        if chance() < self.rates["stop"] and not self.stopped:
+            self.faults["stop"] += 1
+            self.stop(name)
+
+    def stop(self, name: str) -> None:
+        """SIGSTOP for a while: the session may end, the others go on, and then this call returns as if nothing were."""
+        self.stopped.add(name)
+        leadership = self.lanes[name]._leadership if name in self.lanes else None
+        if leadership is not None and self.random.random() < 0.8:
+            leadership.close()
+        for _ in range(self.random.choice([3, 10, 30])):
+            self.arrive()
+            self.turn("b" if name == "a" else "a")
+        self.stopped.discard(name)
+
+    def finished(self) -> bool:
+        """True when the active lane has decided all there is, and it is out."""
+        active = [lane for lane in self.lanes.values() if lane.status.phase == "active"]
+        if not active or active[0].fold.pending or active[0].fold.unconfirmed:
+            return False
+        return dict(active[0].fold.at().positions) == self.last
+
+    def counting(self) -> list[JournalRecord]:
+        """The journal's records that count, by the rule as its page states it."""
+        records: list[JournalRecord] = []
+        for message in self.cluster.committed("journal")[0]:
+            record = decode(message.value or b"")
+            sequence, epoch = (records[-1].sequence, records[-1].epoch) if records else (-1, 0)
+            if record.epoch >= epoch and record.sequence == sequence + 1:
+                records.append(record)
+        return records
+
+
+def merged(parts: list[list[Message]]) -> list[Message]:
+    """`log-time/1`, naively: the least head, again and again."""
+    order = []
+    while any(parts):
+        head = min(
+            (part for part in parts if part), key=lambda part: (part[0].time_us, part[0].topic, part[0].partition)
+        )
+        order.append(head.pop(0))
+    return order
+
+
+def expected(world: World) -> tuple[dict[str, list[bytes]], list[list[bytes]]]:
+    """What the journal says should stand on the topics: by topic, and by batch."""
+    scorer, chain = Folding(), START
+    inputs = {(m.topic, m.partition, m.offset): m for part in world.cluster.committed("payments") for m in part}
+    ends: dict[tuple[str, int], int] = {}
+    topics: dict[str, list[bytes]] = {"decisions": [], "alerts": [], "dead": []}
+    batches = []
+    for record in world.counting():
+        parts = []
+        for r in record.ranges:
+            first = ends.get((r.topic, r.partition))
+            assert first in (None, r.first), "a range does not begin where the one before ended"
+            ends[r.topic, r.partition] = r.end
+            parts.append(
+                [inputs[r.topic, r.partition, k] for k in range(r.first, r.end) if (r.topic, r.partition, k) in inputs]
+            )
+        if record.ranges:
+            outputs = scorer.decide(merged(parts))
+            chain = outputs.chain(chain)
+            assert record.counts == outputs.counts
+            for send in outputs.sends():
+                topics[send.topic].append(send.value)
+            batches.append([send.value for send in outputs.sends()])
+        assert record.chain == chain, "the chain is broken"
+    assert sum(len(values) for name, values in topics.items() if name != "alerts") == len(inputs), "not all is decided"
+    return topics, batches
+
+
+def check(world: World) -> None:
+    """Nothing lost, nothing doubled (exactly once), no byte that the journal does not say."""
+    topics, _ = expected(world)
+    transactional = world.settings.delivery == "exactly-once"
+    for name, values in topics.items():
+        found = [message.value for part in world.cluster.committed(name) for message in part]
+        if transactional:
+            assert Counter(found) == Counter(values), f"{name} lost or doubled"
+        else:
+            assert set(found) == set(values), f"{name} lost or alien"
+    if transactional:
+        assert len(world.counting()) == len(world.cluster.committed("journal")[0]), "a void record was committed"
+
+
+def run(seed: int, delivery: str, lane: type[Lane] = Lane) -> World:
+    world = World(seed, delivery, lane)
+    world.run()
+    check(world)
+    return world
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_no_schedule_loses_doubles_or_changes_anything(delivery: str) -> None:
+    """L10: whatever happens, the topics hold what the journal says, and the journal holds every payment."""
+    faults: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    for seed in range(SEEDS):
+        try:
+            world = run(seed, delivery)
+        except BaseException as error:
+            raise AssertionError(f"seed {seed}, {delivery}: {error!r}") from error
+        faults += world.faults
+        for lane in world.lanes.values():
+            seen.update(
+                fencings=lane.status.fencings, folded=lane.fold.status.folded, rebuilds=lane.fold.status.rebuilds
+            )
+            assert lane.fold.status.differences == 0, f"seed {seed}"
+    assert min(faults[fault] for fault in ("kill", "lose", "stop", "expire")) > SEEDS // 10
+    assert seen["folded"] and seen["rebuilds"] and (seen["fencings"] or delivery == "at-least-once")
+
+
+# Planted bugs: each is what somebody could write in good faith.
+
+
+def _trusts_its_ears(lane: Lane, error: BrokerError) -> None:
+    """An error means failure: send the batch again without asking the journal."""
+    writable = lane._writable
+    RECOVER(lane, error)
+    lane.blind = writable  # type: ignore[attr-defined]
+
+
+def _opens_blindly(lane: Lane) -> None:
+    OPEN_WRITER(lane)
+    if getattr(lane, "blind", False):
+        lane._writable = True
+
+
+def _forgets(lane: Lane, error: BrokerError) -> None:
+    """What was not confirmed did not happen; the state is good enough."""
+    lane.fold.pending = None
+    RECOVER(lane, error)
+
+
+def _reads_before_fencing(lane: Lane) -> None:
+    """The journal has just been read to its end, so why read it again behind the fencing?"""
+    assert lane._writable is False
+    tail = lane.fold._tail
+    lane.fold._tail = None
+    OPEN_WRITER(lane)
+    lane.fold._tail = tail
+
+
+def _commits_apart(lane: Lane, writer: Writer, pending: Pending) -> None:
+    """Outputs first, the journal when they are safe."""
+    if lane.transactional:
+        writer.begin()
+        writer.send(pending.outputs.sends())
+        writer.commit()
+        silent = replace(pending, outputs=Outputs((), (), (), pending.outputs.watermark_us))
+        lane.fold.pending = silent
+    PUBLISH(lane, writer, lane.fold.pending or pending)
+
+
+def _feeds_from_the_place(fold: Fold) -> Feed:
+    """Inputs are read from the place on, even when a batch is decided ahead of it."""
+    pending, fold.pending = fold.pending, None
+    try:
+        return INPUTS(fold)
+    finally:
+        fold.pending = pending
+
+
+def _sends_once(lane: Lane, writer: Writer) -> None:
+    """What is journalled has surely been sent."""
+    if lane._writable:
+        SEND_UNCONFIRMED(lane, writer)
+    lane.fold.unconfirmed = None
+
+
+def _asks_nobody(lane: Lane, writer: Writer, pending: Pending) -> None:
+    """The record is acknowledged, so it counts."""
+    lane._next = len(lane.broker.cluster.logs["journal", 0].records)
+    PUBLISH(lane, writer, pending)
+
+
+def _saves_ahead(fold: Fold) -> Pending | None:
+    """A snapshot of the state as it is, at the place as it is."""
+    pending = DECIDE(fold)
+    if pending is not None and fold.snapshots.due(fold.broker.now(), True):
+        fold.snapshots.save(fold.scorer, fold.at(), fold.broker.now(), True)
+    return pending
+
+
+def _sends_before_the_journal(lane: Lane, writer: Writer, pending: Pending) -> None:
+    """Without transactions: outputs first, so that nobody waits for the journal."""
+    writer.send(pending.outputs.sends())
+    writer.flush()
+    PUBLISH(lane, writer, pending)
+
+
+def _merges_by_partition(heads: Sequence[Sequence[Message]]) -> tuple[object, list[Message]]:
+    """One partition after the other: each is in order."""
+    messages = [message for head in heads for message in head]
+    return np.arange(len(messages)), messages
+
+
+RECOVER, OPEN_WRITER, PUBLISH = Lane._recover, Lane._open_writer, Lane._publish
+SEND_UNCONFIRMED = Lane._send_unconfirmed
+INPUTS, DECIDE = Fold._inputs, Fold.decide
+BOTH, ONCE, LEAST = ("exactly-once", "at-least-once"), ("exactly-once",), ("at-least-once",)
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "bugs"),
+    [
+        (ONCE, {"Lane._recover": _trusts_its_ears, "Lane._open_writer": _opens_blindly}),
+        (BOTH, {"Lane._recover": _forgets}),
+        (ONCE, {"Lane._open_writer": _reads_before_fencing}),
+        (ONCE, {"Lane._publish": _commits_apart}),
+        (BOTH, {"Fold._inputs": _feeds_from_the_place}),
+        (ONCE, {"Fold.decide": _saves_ahead}),
+        (LEAST, {"Lane._send_unconfirmed": _sends_once}),
+        (LEAST, {"Lane._publish": _asks_nobody}),
+        (LEAST, {"Lane._publish": _sends_before_the_journal}),
+        (BOTH, {"merge": _merges_by_partition}),
+    ],
+    ids=lambda value: "+".join(bug.__name__.strip("_") for bug in value.values()) if isinstance(value, dict) else "",
+)
+def test_planted_bugs_are_found(
+    deliveries: Sequence[str], bugs: dict[str, Callable[..., object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The simulation is judged: each of these would lose, double or change something, and is caught."""
+    homes = {"Lane": Lane, "Fold": Fold}
+    for name, bug in bugs.items():
+        if name == "merge":
+            monkeypatch.setattr("streams.feed.merge_order", bug)
+        else:
+            home, method = name.split(".")
+            monkeypatch.setattr(homes[home], method, bug)
+    for delivery in deliveries:
+        assert any(_fails(seed, delivery) for seed in range(400)), f"{delivery}: not found"
+
+
+def _fails(seed: int, delivery: str) -> bool:
+    try:
+        world = run(seed, delivery)
+    except (AssertionError, SekishoError):
+        return True
+    return any(lane.fold.status.differences for lane in world.lanes.values())
