@@ -144,7 +144,7 @@ def _flatten(template: Template, columns: Columns) -> tuple[Ints, Bytes, Ints, B
         if piece.form == MASK:
             flags.append(columns.masks[piece.column])
     masks = np.ascontiguousarray(np.concatenate(flags).T)
-    ends = np.cumsum([0, *(len(constant) for constant in constants)], dtype=np.int64)
+    ends = np.cumsum([0, *map(len, constants)], dtype=np.int64)
     return np.array(pieces, np.int64), np.frombuffer(b"".join(constants), np.uint8), ends, masks
 
 
