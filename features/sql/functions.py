@@ -36,10 +36,10 @@ _DEFAULT_DECIMAL = (18, 3)
 def cast_type(typer: Typer, node: exp.Expr, to: exp.DataType) -> Type:
     """The type that a CAST names."""
     if to.this is exp.DType.DECIMAL:
-        digits = [int(part.this.this) for part in to.expressions]
+        digits = [int(text) if (text := part.name).isdigit() else -1 for part in to.expressions]
         width, scale = [*digits, 0][:2] if digits else _DEFAULT_DECIMAL
         if not 0 <= scale <= width <= 38 or width == 0:
-            raise typer.refuse(node, f"DECIMAL({width}, {scale}) does not exist", "the width is 38 digits at most")
+            raise typer.refuse(node, f"{to.sql('duckdb')} does not exist", "write DECIMAL(18, 2), of 38 digits at most")
         return decimal(width, scale)
     found = _CAST_TYPES.get(to.this)
     if found is None:

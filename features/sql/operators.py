@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 
 from sqlglot import exp
 
@@ -30,7 +31,7 @@ def _column(typer: Typer, node: exp.Column, facts: Facts) -> Expr:
     if isinstance(node.this, exp.Star):
         raise typer.refuse(node, "* stands in an expression", "name the column")
     if table and table.lower() != scope.where.lower():
-        raise typer.refuse(node, f"{table} is not the table of this SELECT", f"write {name}, or {scope.where}.{name}")
+        raise typer.refuse(node, f"{table} is not the table of this SELECT", f"write {name} alone")
     by_lower = {column.lower(): column for column in scope.columns}
     found = by_lower.get(name.lower())
     if found is None:
@@ -58,15 +59,20 @@ def number(typer: Typer, node: exp.Expr, text: str) -> Literal:
     text = text.replace("_", "")
     whole, point, fraction = text.partition(".")
     if "e" in text.lower() or len(whole + fraction.lstrip("-")) > 38:
-        return typer.literal(node, DOUBLE, float(text))
+        return _double(typer, node, text)
     units = int(whole + fraction)
     if point:
         digits = len(whole.lstrip("-") + fraction)
         return typer.literal(node, decimal(digits, len(fraction)), units)
     type = integer_literal(units)
-    if type is None:
-        return typer.literal(node, DOUBLE, float(text))
-    return typer.literal(node, type, units)
+    return _double(typer, node, text) if type is None else typer.literal(node, type, units)
+
+
+def _double(typer: Typer, node: exp.Expr, text: str) -> Literal:
+    value = float(text)
+    if not isfinite(value):
+        raise typer.refuse(node, f"{text} is beyond a DOUBLE", "write a number below 1.8e308")
+    return typer.literal(node, DOUBLE, value)
 
 
 def _boolean(typer: Typer, node: exp.Boolean, facts: Facts) -> Expr:
@@ -189,6 +195,8 @@ def _is(typer: Typer, node: exp.Is, facts: Facts) -> Expr:
 
 
 def _between(typer: Typer, node: exp.Between, facts: Facts) -> Expr:
+    if node.args.get("symmetric"):
+        raise typer.refuse(node, "BETWEEN SYMMETRIC is not supported", "write the smaller bound first, and BETWEEN")
     value = typer.expr(node.this, facts)
     low = compare(typer, node, "ge", value, typer.expr(node.args["low"], facts))
     high = compare(typer, node, "le", value, typer.expr(node.args["high"], facts))
@@ -200,7 +208,7 @@ def _in(typer: Typer, node: exp.In, facts: Facts) -> Expr:
     if node.args.get("query") is not None:
         return _in_list(typer, node, value)
     choices = [typer.expr(choice, facts) for choice in node.expressions]
-    if not all(isinstance(choice, Literal) for choice in choices):
+    if not choices or not all(isinstance(choice, Literal) for choice in choices):
         raise typer.refuse(node, "IN takes constants here", "compare with = and OR")
     unified = typer.unify(node, [value, *choices])
     return _any(typer, node, [compare(typer, node, "eq", value, choice) for choice in unified[1:]])

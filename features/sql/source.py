@@ -76,6 +76,10 @@ class Source:
         """The name by which a function is called, as written, in lower case."""
         return self._word(begin(function)).lower()
 
+    def is_call(self, function: exp.Expr) -> bool:
+        """True for f(...), false for an operator that sqlglot reads as a function."""
+        return re.compile(r"\w+\s*\(").match(self.sql, begin(function)) is not None
+
     def refuse(self, node: exp.Expr, what: str, fix: str) -> Refusal:
         return Refusal(what, fix, self.place(node))
 
@@ -120,7 +124,10 @@ def _left_open(sql: str) -> int:
 def _unreadable(source: Source, error: ParseError) -> Refusal:
     first = error.errors[0] if error.errors else {}
     line, end, text = first.get("line"), first.get("col"), first.get("highlight") or ""
-    what = f"this cannot be read as SQL near {text!r}: {first.get('description', error)}".rstrip(".")
+    reason = str(first.get("description") or error).rstrip(".")
+    if reason.startswith("Required keyword"):
+        reason = "something is missing behind it"
+    what = f"this cannot be read as SQL near {text!r}: {reason}"
     fix = "check for a missing comma, parenthesis or keyword"
     for token in source.tokens:
         if (token.line, token.col) == (line, end):

@@ -107,7 +107,7 @@ class Typer:
         if isinstance(node, (exp.Subquery, exp.Select, exp.Exists)):
             fix = "use a column, or a list as in x IN (SELECT value FROM list_name)"
             return self.refuse(node, "a subquery is not supported here", fix)
-        if isinstance(node, exp.Func):
+        if isinstance(node, exp.Func) and self.source.is_call(node):
             name = self.source.name_of(node)
             fix = did_you_mean(name, self.grammar.functions, "the functions are: " + ", ".join(self.grammar.functions))
             return self.refuse(node, f"the function {name} is not supported", fix)

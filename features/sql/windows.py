@@ -100,6 +100,10 @@ def _bound(source: Source, over: Over, mode: str, which: str) -> int | None:
         raise _refuse_word(source, over, "a frame with FOLLOWING sees the future", fix, "FOLLOWING")
     if bound == "CURRENT ROW":
         return 0
+    if side is None:
+        raise _refuse_word(
+            source, over, "a bound of the frame has no direction", "write PRECEDING behind it", mode.upper()
+        )
     if bound == "UNBOUNDED":
         return None
     if mode == "range":
