@@ -23,7 +23,7 @@ _SAME_PARTS = {part: part for part in ("year", "month", "day", "hour", "minute",
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "snowflake": {**_SAME_PARTS, "isodow": "dayofweekiso", "doy": "dayofyear", "week": "weekiso"},
     "bigquery": {**_SAME_PARTS, "doy": "dayofyear", "week": "isoweek"},
-    "databricks": {**_SAME_PARTS, "isodow": "dow_iso", "doy": "doy", "week": "week"},
+    **dict.fromkeys(("databricks", "spark"), {**_SAME_PARTS, "isodow": "dow_iso", "doy": "doy", "week": "week"}),
     "trino": {**_SAME_PARTS, "isodow": "dow", "doy": "doy", "week": "week"},
     "postgres": {**_SAME_PARTS, "dow": "dow", "isodow": "isodow", "doy": "doy", "week": "week", "epoch": "epoch"},
 }
@@ -31,7 +31,7 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
 _LACKS: Mapping[str, frozenset[str]] = {
     "snowflake": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "//", "epoch", "WINDOW"}),
     "bigquery": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "RANGE", "greatest", "epoch"}),
-    "databricks": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "epoch"}),
+    **dict.fromkeys(("databricks", "spark"), frozenset({"FILTER", "EXCLUDE", "DISTINCT", "epoch"})),
     "trino": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "//", "greatest", "epoch"}),
     "postgres": frozenset({"IGNORE NULLS", "DISTINCT", "TRY_CAST"}),
 }
@@ -62,7 +62,7 @@ _REFUSED: Mapping[str, tuple[_Test, str, str]] = {
 
 
 def transpile_sql(sql: str, dialect: str) -> str:
-    """The statement in another dialect: snowflake, bigquery, databricks, trino, postgres or duckdb.
+    """The statement in another dialect: snowflake, bigquery, databricks, spark, trino, postgres or duckdb.
 
     Raises Refusal, with the place, for what the warehouse cannot say or would understand otherwise.
     """

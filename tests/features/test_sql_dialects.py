@@ -19,7 +19,7 @@ WINDOW card AS (PARTITION BY card_id ORDER BY event_time),
 """
 
 
-@pytest.mark.parametrize("dialect", ["snowflake", "databricks", "trino", "postgres"])
+@pytest.mark.parametrize("dialect", ["snowflake", "databricks", "spark", "trino", "postgres"])
 def test_windows_are_spelled_out_and_division_is_of_doubles(dialect: str) -> None:
     """Law: no window name is left, the text can be read in its dialect, and / has a double on its left."""
     text = transpile_sql(QUERY, dialect)
