@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 from features.query import FUNCTIONS, Frame, WindowCall
 from sekisho.pack import Pack
+from sekisho.testing.judges import View
 from sekisho.testing.reference.expressions import Row, evaluate, is_null
 
 SITUATIONS = ("tie", "late", "null", "filter")
@@ -37,13 +38,14 @@ def possible_cells() -> set[Cell]:
     }
 
 
-def count_cells(pack: Pack, rows: Sequence[Row]) -> Counter[Cell]:
-    """How many of the accepted rows meet each situation in each window call.
+def count_cells(pack: Pack, view: View) -> Counter[Cell]:
+    """How many of the accepted events meet each situation in each window call.
 
     tie, late: the row's time is equal to or before that of an earlier arrival of its key.
     null, filter: the row has no argument, or does not pass.
     """
     cells = Counter[Cell]()
+    rows = [row for row, enters in zip(view.rows, view.enters, strict=True) if enters]
     for call in (call for stage in pack.query.stages for call in stage.windows):
         times: dict[tuple[object, ...], list[int]] = {}
         for row in rows:

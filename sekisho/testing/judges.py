@@ -94,6 +94,40 @@ def judge_features(pack: Pack, view: View) -> list[Difference]:
     ]
 
 
+def judge_conditions(pack: Pack, view: View) -> list[Difference]:
+    """Where rules' conditions on the view's rows differ from DuckDB's: true, false or NULL."""
+    features = pack.query.features
+    table = events_table(pack, view)
+    for name, type in features:
+        values = [_arrow(None if is_null(row[name]) else row[name], type) for row in view.rows]
+        table = table.append_column(name, pa.array(values, arrow_type(type)))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'; SET threads = 1")
+        connection.register("scored", table)
+        for name, entries in pack.rules.lists.items():
+            connection.execute(f"CREATE TABLE {name} (value VARCHAR, starts BIGINT, expires BIGINT)")
+            entered = [(entry.value, entry.starts_us, entry.expires_us) for entry in entries]
+            # A list is never empty: to SQL, NULL IN () would be false; to Sekisho what is unknown stays so.
+            entered.append(("nobody at all", -(2**63), 2**63 - 1))
+            connection.executemany(f"INSERT INTO {name} VALUES (?, ?, ?)", entered)
+        conditions = ", ".join(f"({_active(rule.when_sql, pack)})" for rule in pack.rules.rules)
+        found = connection.execute(f"SELECT {conditions} FROM scored ORDER BY arrival").fetchall()
+    return [
+        Difference(k, rule.when_sql, evaluate(rule.when, row, pack.rules.lists), theirs)
+        for k, (row, answers) in enumerate(zip(view.rows, found, strict=True))
+        for rule, theirs in zip(pack.rules.rules, answers, strict=True)
+        if evaluate(rule.when, row, pack.rules.lists) is not theirs
+    ]
+
+
+def _active(sql: str, pack: Pack) -> str:
+    """The condition with each list narrowed to the entries that are active at the row's event time."""
+    for name in pack.rules.lists:
+        active = f"FROM {name} WHERE starts <= epoch_us(event_time) AND epoch_us(event_time) < expires)"
+        sql = sql.replace(f"FROM {name})", active)
+    return sql
+
+
 def same(ours: Value, theirs: Value, tolerance: float, largest: float = 1.0) -> bool:
     """Whether two values agree. Spreads below what DuckDB's doubles can see of numbers as large as `largest` agree."""
     if tolerance == INEXACT:

@@ -12,7 +12,7 @@ from sekisho.testing.reference.intake import Event
 
 START_US = 1_711_843_200_000_000  # 2024-03-31 00:00 UTC, an hour before clocks change in Europe
 SECOND_US = 1_000_000
-STEPS_S = (0, 0, 1, 1, 9, 10, 50, 60, 600, 3600, 7200, 90_000)
+STEPS_S = (0, 0, 0, 0, 1, 1, 9, 10, 50, 60, 600, 3600, 7200, 90_000)
 HUGE = 10**15
 
 

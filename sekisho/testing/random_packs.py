@@ -18,8 +18,9 @@ from features.types import Type
 from features.window_plan import plan_windows
 from rules.records import OUTCOMES, STAGES, ListEntry, Reasons, Rule, RuleSet, ShadowRule
 from sekisho.pack import EventPolicy, LabelPolicy, Leg, Pack
-from sekisho.testing.random_logs import SECOND_US, START_US
+from sekisho.testing.random_logs import SECOND_US, START_US, random_log
 from sekisho.testing.random_sql import random_condition, random_features
+from sekisho.testing.reference.intake import Event
 
 KINDS = ("payment", "outcome", "label", "login", "credit")
 
@@ -47,6 +48,14 @@ def random_schema(rng: Random) -> Schema:
         ),
         kinds=KINDS,
     )
+
+
+def random_case(
+    seed: int, events: int = 60, overflow: bool = False, in_order: bool = False
+) -> tuple[Pack, list[Event]]:
+    """A random pack and a random log for it. Equal seeds give equal cases."""
+    pack = random_pack(seed, overflow=overflow)
+    return pack, random_log(Random(seed), pack.policy, events, in_order)
 
 
 def random_pack(seed: int, calls: int = 6, overflow: bool = False) -> Pack:
@@ -105,7 +114,7 @@ def _plan(query: Query, schema: Schema) -> None:
 
 def _random_policy(rng: Random) -> EventPolicy:
     return EventPolicy(
-        lateness_us=rng.choice((0, 10, 60, 3600, 86_400)) * SECOND_US,
+        lateness_us=rng.choice((0, 60, 3600, 86_400, 86_400)) * SECOND_US,
         max_clock_skew_us=60 * SECOND_US,
         dedup_horizon_us=rng.choice((10, 3600, 10**6)) * SECOND_US,
         inherit_horizon_us=rng.choice((10, 3600, 10**6)) * SECOND_US,

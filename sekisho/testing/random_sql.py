@@ -180,12 +180,12 @@ def _keys(draft: Draft) -> tuple[list[str], list[str]]:
 
 
 def _frame(draft: Draft, unbounded: bool) -> str:
-    rows = draft.chance(0.3)
+    rows = draft.chance(0.4)
     near, far = sorted(draft.rng.sample(range(len(WIDTHS)), k=2))
     small, large = sorted(draft.rng.sample(range(1, 9), k=2))
     start = f"{large} PRECEDING" if rows else f"INTERVAL {WIDTHS[far]} PRECEDING"
     end = f"{small} PRECEDING" if rows else f"INTERVAL {WIDTHS[near]} PRECEDING"
-    if unbounded and draft.chance(0.2):
+    if unbounded and draft.chance(0.3):
         start = "UNBOUNDED PRECEDING"
     if draft.chance(0.7):
         end = "CURRENT ROW"

@@ -9,17 +9,11 @@ import pytest
 from sekisho.compile import compile_pack
 from sekisho.pack import Pack
 from sekisho.testing.judges import Difference, View, report, view_of
-from sekisho.testing.random_logs import random_log
-from sekisho.testing.random_packs import random_pack
+from sekisho.testing.random_packs import random_case
 from sekisho.testing.reference.expressions import is_null
 from sekisho.testing.runs import Run, run_engine
 
 EVENTS = 60
-
-
-def case(seed: int, overflow: bool = False) -> tuple[Pack, list[dict[str, object]]]:
-    pack = random_pack(seed, overflow=overflow)
-    return pack, random_log(Random(seed), pack.policy, EVENTS)
 
 
 def compare(pack: Pack, view: View, run: Run) -> None:
@@ -38,7 +32,7 @@ def compare(pack: Pack, view: View, run: Run) -> None:
 def test_the_engine_is_the_specification(block: int) -> None:
     """Ten random packs over random logs, each in batches of its own size: the specification's bytes."""
     for seed in range(10 * block, 10 * block + 10):
-        pack, log = case(seed)
+        pack, log = random_case(seed, EVENTS)
         cut, threads = Random(seed).choice((1, 7, 64, EVENTS)), 1 + seed % 3
         _, run = run_engine(compile_pack(pack), log, cut, threads)
         compare(pack, view_of(pack, log), run)
@@ -49,7 +43,7 @@ def test_what_overflows_is_null_marked_and_counted(block: int) -> None:
     """L7: products beyond their type are NULL in features and windows, errors in rules, and flagged, as specified."""
     flagged = 0
     for seed in range(1000 + 10 * block, 1010 + 10 * block):
-        pack, log = case(seed, overflow=True)
+        pack, log = random_case(seed, EVENTS, overflow=True)
         _, run = run_engine(compile_pack(pack), log, 7)
         compare(pack, view_of(pack, log), run)
         flagged += sum(b'"errors":["' in record for record in run.records)
@@ -59,7 +53,7 @@ def test_what_overflows_is_null_marked_and_counted(block: int) -> None:
 @pytest.mark.parametrize("seed", range(2000, 2006))
 def test_every_cut_and_thread_count_gives_the_same_bytes(seed: int) -> None:
     """1, 7, 64, all; one, two and three threads."""
-    pack, log = case(seed)
+    pack, log = random_case(seed, EVENTS)
     engine = compile_pack(pack)
     runs = [run_engine(engine, log, cut, threads)[1] for cut in (1, 7, 64, EVENTS) for threads in (1, 2, 3)]
     assert all(run == runs[0] for run in runs)

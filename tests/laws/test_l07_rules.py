@@ -7,6 +7,8 @@ import pytest
 from features.expr import Column, Expr, Literal
 from features.types import BOOL
 from rules.records import OUTCOMES, Reasons, Rule, RuleSet, ShadowRule
+from sekisho.testing.judges import judge_conditions, view_of
+from sekisho.testing.random_packs import random_case
 from sekisho.testing.reference.expressions import ERROR
 from sekisho.testing.reference.rules import Answers, judge
 
@@ -76,3 +78,12 @@ def test_a_shadow_rule_has_no_effect() -> None:
     failed = ShadowRule("f", Column(BOOL, "f"), "f", "decline", Reasons("", ""), "me", "t", on_error="outcome")
     found = answers(rule("a"), a="no_hit", shadows=(shadow, failed), f="error")
     assert (found.outcome, found.shadow, found.hits, found.errors) == ("approve", ("s",), (), ())
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_conditions_are_sql(block: int) -> None:
+    """Random conditions over fields, features and lists are true, false or NULL where DuckDB says so."""
+    for seed in range(4000 + 20 * block, 4020 + 20 * block):
+        pack, log = random_case(seed, events=30)
+        differences = judge_conditions(pack, view_of(pack, log))
+        assert not differences, (pack.name, differences[:3])
