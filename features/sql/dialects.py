@@ -20,10 +20,12 @@ _SELF_JOIN = "run it in DuckDB, or leave it out there"
 _EPOCH = "use date_diff('second', a, b)"
 # For each warehouse, the names that its extract has for our parts. A part that is missing counts otherwise there.
 _SAME_PARTS = {part: part for part in ("year", "month", "day", "hour", "minute", "second")}
+_SPARK_PARTS = {**_SAME_PARTS, "isodow": "dow_iso", "doy": "doy", "week": "week"}
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "snowflake": {**_SAME_PARTS, "isodow": "dayofweekiso", "doy": "dayofyear", "week": "weekiso"},
     "bigquery": {**_SAME_PARTS, "doy": "dayofyear", "week": "isoweek"},
-    **dict.fromkeys(("databricks", "spark"), {**_SAME_PARTS, "isodow": "dow_iso", "doy": "doy", "week": "week"}),
+    "databricks": _SPARK_PARTS,
+    "spark": _SPARK_PARTS,
     "trino": {**_SAME_PARTS, "isodow": "dow", "doy": "doy", "week": "week"},
     "postgres": {**_SAME_PARTS, "dow": "dow", "isodow": "isodow", "doy": "doy", "week": "week", "epoch": "epoch"},
 }
@@ -31,7 +33,8 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
 _LACKS: Mapping[str, frozenset[str]] = {
     "snowflake": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "//", "epoch", "WINDOW"}),
     "bigquery": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "RANGE", "greatest", "epoch"}),
-    **dict.fromkeys(("databricks", "spark"), frozenset({"FILTER", "EXCLUDE", "DISTINCT", "epoch"})),
+    "databricks": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "epoch"}),
+    "spark": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "epoch"}),
     "trino": frozenset({"FILTER", "EXCLUDE", "DISTINCT", "//", "greatest", "epoch"}),
     "postgres": frozenset({"IGNORE NULLS", "DISTINCT", "TRY_CAST"}),
 }
