@@ -8,7 +8,7 @@ import pytest
 
 from sekisho.compile import compile_pack
 from sekisho.pack import Pack
-from sekisho.testing.judges import Difference, View, report, view_of
+from sekisho.testing.judges import Difference, View, judge_features, report, view_of
 from sekisho.testing.random_packs import random_case
 from sekisho.testing.reference.expressions import is_null
 from sekisho.testing.runs import Run, run_engine
@@ -57,3 +57,16 @@ def test_every_cut_and_thread_count_gives_the_same_bytes(seed: int) -> None:
     engine = compile_pack(pack)
     runs = [run_engine(engine, log, cut, threads)[1] for cut in (1, 7, 64, EVENTS) for threads in (1, 2, 3)]
     assert all(run == runs[0] for run in runs)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("block", range(100))
+def test_ten_thousand_cases(block: int) -> None:
+    """Engine, specification and DuckDB over ten thousand random packs and logs."""
+    for seed in range(100_000 + 100 * block, 100_100 + 100 * block):
+        pack, log = random_case(seed, EVENTS, in_order=seed % 4 == 0)
+        view = view_of(pack, log)
+        _, run = run_engine(compile_pack(pack), log, Random(seed).choice((1, 7, 64, EVENTS)), 1 + seed % 3)
+        compare(pack, view, run)
+        differences = judge_features(pack, view)
+        assert not differences, report(pack, view, differences)
