@@ -12,12 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.sheet import Doubles, Ints
+from features.sheet import Bytes, Doubles, Ints
 from models.forest import CATEGORICAL, Forest
 
-Shorts = npt.NDArray[np.uint16]
+# Small, so that a vector instruction takes many rows: uint8, or uint16 where a tree has more than 128 leaves.
+Places = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-LOWEST, HIGHEST = 0, 65_535
+LOWEST, HIGHEST = 0, 255
 MAX_EDGES = HIGHEST - 2  # bins 1 to HIGHEST - 1 hold the counts 0 to MAX_EDGES
 
 
@@ -27,8 +28,8 @@ class Plan(NamedTuple):
     A column is a feature with one way of treating what is missing, or one categorical set of a feature.
     feature, decision: int64[columns].   Column c owns edges[edge_start[c]:edge_start[c + 1]]: float64, rising, or
     words[word_start[c]:word_start[c + 1]]: 32 bits each.   node_column: int64[nodes].
-    rank: uint16[nodes], a row goes left if its bin is at most the rank.
-    left, right: uint16[nodes], a node of the same tree or, from its number of nodes on, a leaf.
+    rank: uint8[nodes], a row goes left if its bin is at most the rank.
+    left, right: small integers[nodes], a node of the same tree or, from its number of nodes on, a leaf.
     """
 
     feature: Ints
@@ -39,9 +40,9 @@ class Plan(NamedTuple):
     words: Ints
     node_start: Ints
     node_column: Ints
-    rank: Shorts
-    left: Shorts
-    right: Shorts
+    rank: Bytes
+    left: Places
+    right: Places
     leaf_start: Ints
     leaf_value: Doubles
 
@@ -50,7 +51,7 @@ def make_plan(forest: Forest) -> Plan:
     """The plan of a forest."""
     columns: list[tuple[int, int, Doubles, Ints]] = []
     node_column = np.zeros(len(forest.feature), np.int64)
-    rank = np.zeros(len(forest.feature), np.uint16)
+    rank = np.zeros(len(forest.feature), np.uint8)
     for (feature, decision, which), nodes in _groups(forest).items():
         if decision & CATEGORICAL:
             node_column[nodes], rank[nodes] = len(columns), LOWEST
@@ -91,7 +92,8 @@ def _starts(lengths: list[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
 
 
-def _local(forest: Forest, child: Ints) -> Shorts:
+def _local(forest: Forest, child: Ints) -> Places:
     """Children with leaf j of a tree of m nodes numbered m + j."""
     nodes = np.diff(forest.node_start)
-    return np.where(child < 0, np.repeat(nodes, nodes) + ~child, child).astype(np.uint16)
+    local = np.where(child < 0, np.repeat(nodes, nodes) + ~child, child)
+    return local.astype(np.uint8 if nodes.max(initial=0) < 128 else np.uint16)

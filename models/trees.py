@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from features.kernel import kernel
-from features.sheet import Doubles, Ints
-from models.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NAN, MISSING_SHIFT, MISSING_ZERO
-from models.plan import HIGHEST, LOWEST, Shorts
+from features.sheet import Bytes, Doubles, Ints
+from models.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NONE, MISSING_SHIFT, MISSING_ZERO
+from models.plan import HIGHEST, LOWEST, Places
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
 BLOCK = 256  # rows whose bins and nodes stay in the nearest cache
@@ -30,25 +30,26 @@ def raw_scores(
     words: Ints,
     node_start: Ints,
     node_column: Ints,
-    rank: Shorts,
-    left: Shorts,
-    right: Shorts,
+    rank: Bytes,
+    left: Places,
+    right: Places,
     leaf_start: Ints,
     leaf_value: Doubles,
 ) -> None:
     """raw[n] of values[features, n]: the trees' leaf values, added in the order of the trees."""
     n = values.shape[1]
-    bins = np.zeros((len(feature), BLOCK), np.uint16)
-    at = np.empty(BLOCK, np.uint16)
+    bins = np.zeros((len(feature), BLOCK), np.uint8)
+    at = np.empty(BLOCK, left.dtype)
+    value, low = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     for start in range(0, n, BLOCK):
         rows = min(BLOCK, n - start)
-        lanes = at[: (rows + 15) & ~15]  # whole vectors
+        lanes = at[: (rows + 31) & ~31]  # whole vectors
         for c in range(len(feature)):
             x = values[feature[c], start : start + rows]
             if decision[c] & CATEGORICAL:
                 _bin_category(x, words[word_start[c] : word_start[c + 1]], bins[c])
             else:
-                _bin_number(x, decision[c], edges[edge_start[c] : edge_start[c + 1]], bins[c])
+                _bin_number(x, decision[c], edges[edge_start[c] : edge_start[c + 1]], bins[c], value, low)
         total = raw[start : start + rows]
         total[:] = 0.0
         for t in range(len(node_start) - 1):
@@ -63,31 +64,29 @@ def raw_scores(
 
 
 @kernel
-def _bin_number(x: Doubles, decision: int, edges: Doubles, bins: Shorts) -> None:
-    missing = decision >> MISSING_SHIFT
-    default = LOWEST if decision & DEFAULT_LEFT else HIGHEST
+def _bin_number(x: Doubles, decision: int, edges: Doubles, bins: Bytes, value: Doubles, low: Ints) -> None:
+    """Bin a block of one feature: all rows take each step of the search together. value, low: room for them."""
     for r in range(len(x)):
-        value = x[r]
-        if np.isnan(value):
-            if missing == MISSING_NAN:
+        value[r] = x[r] if abs(x[r]) > ZERO_THRESHOLD else 0.0  # NaN, too
+        low[r] = 0
+    size = len(edges)
+    while size > 1:
+        half = size >> 1
+        for r in range(len(x)):
+            low[r] += half if edges[low[r] + half - 1] < value[r] else 0
+        size -= half
+    for r in range(len(x)):
+        bins[r] = 1 + low[r] + (1 if edges[low[r]] < value[r] else 0)
+    missing = decision >> MISSING_SHIFT
+    if missing != MISSING_NONE:
+        default = LOWEST if decision & DEFAULT_LEFT else HIGHEST
+        for r in range(len(x)):
+            if np.isnan(x[r]) or (missing == MISSING_ZERO and value[r] == 0.0):
                 bins[r] = default
-                continue
-            value = 0.0
-        if abs(value) <= ZERO_THRESHOLD:
-            if missing == MISSING_ZERO:
-                bins[r] = default
-                continue
-            value = 0.0
-        low, size = 0, len(edges)
-        while size > 1:
-            half = size >> 1
-            low += half if edges[low + half - 1] < value else 0
-            size -= half
-        bins[r] = 1 + low + (1 if edges[low] < value else 0)
 
 
 @kernel
-def _bin_category(x: Doubles, words: Ints, bins: Shorts) -> None:
+def _bin_category(x: Doubles, words: Ints, bins: Bytes) -> None:
     for r in range(len(x)):
         bins[r] = HIGHEST
         if -1.0 < x[r] < 32.0 * len(words):
@@ -97,7 +96,7 @@ def _bin_category(x: Doubles, words: Ints, bins: Shorts) -> None:
 
 
 @kernel
-def _follow(bins: Shorts, column: Ints, rank: Shorts, left: Shorts, right: Shorts, at: Shorts, rows: int) -> None:
+def _follow(bins: Bytes, column: Ints, rank: Bytes, left: Places, right: Places, at: Places, rows: int) -> None:
     """The leaf of each of few rows, followed from the root."""
     for r in range(rows):
         node = np.int64(0)
@@ -107,11 +106,12 @@ def _follow(bins: Shorts, column: Ints, rank: Shorts, left: Shorts, right: Short
 
 
 @kernel
-def _sweep(bins: Shorts, column: Ints, rank: Shorts, left: Shorts, right: Shorts, at: Shorts) -> None:
+def _sweep(bins: Bytes, column: Ints, rank: Bytes, left: Places, right: Places, at: Places) -> None:
     """The leaf of each row of a block: every node, parents first, moves on the rows that stand at it."""
     at[:] = 0
+    number = np.arange(len(column)).astype(at.dtype)  # of the same small type, so that the inner loop stays narrow
     for node in range(len(column)):
-        bin, limit, here = bins[column[node]], rank[node], np.uint16(node)
+        bin, limit, here = bins[column[node]], rank[node], number[node]
         to_left, to_right = left[node], right[node]
         for r in range(len(at)):
             onward = to_left if bin[r] <= limit else to_right
