@@ -13,7 +13,7 @@ from features.sql.coerce import cast
 from features.sql.facts import Facts
 from features.sql.source import Source
 from features.sql.typer import Handler, Typer
-from features.types import BIGINT, DOUBLE, INTERVAL, LOCAL, TIME, Type
+from features.types import BIGINT, DOUBLE, INTERVAL, LOCAL, TIME
 
 _MICROSECONDS = {
     "microsecond": 1,
@@ -163,11 +163,6 @@ def _difference(typer: Typer, node: exp.DateDiff, facts: Facts) -> Expr:
     if first.type not in (TIME, LOCAL):
         raise typer.refuse(node, f"date_diff takes two times, not {first.type}", "use times")
     return typer.call(node, BIGINT, "date_diff", first, second, param=name)
-
-
-def is_clock(type: Type) -> bool:
-    """True for a moment, with or without a zone."""
-    return type in (TIME, LOCAL)
 
 
 TIMES: Mapping[type[exp.Expr], Handler] = {
