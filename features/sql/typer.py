@@ -57,8 +57,10 @@ class Typer:
     scope: Scope
     grammar: Grammar
 
-    def expr(self, node: exp.Expr, facts: Facts = Facts()) -> Expr:
+    def expr(self, node: exp.Expr | None, facts: Facts = Facts()) -> Expr:
         """The typed expression. Raises Refusal at the part that is not supported or not safe."""
+        if node is None:  # sqlglot lets some gaps pass, as in coalesce(, 1)
+            raise Refusal("an expression is missing", "look for a stray comma or keyword", self.source.origin)
         if isinstance(node, exp.Paren):
             return self.expr(node.this, facts)
         for kind, handler in self.grammar.handlers.items():
