@@ -51,6 +51,7 @@ from sekisho.wire.scalars import AS_BOOL, AS_CATEGORY, AS_ID, AS_TEXT, AS_TIME, 
 
 # What stands in a container: a node of the plan, or one of these.
 _SKIPPED, _ARRAY = -1, -2
+_PENDING_DOUBLE = 3  # in `valid`, until Python has rounded the double
 # Tokens.
 _STRING, _INTEGER, _NUMBER, _BOOL = range(4)
 
@@ -90,14 +91,11 @@ def decode_json(blob: Bytes, offsets: Ints, plan: WirePlan, record_time: Ints | 
 def _round_long_doubles(sheet: Sheet, plan: WirePlan) -> None:
     """Doubles of more than 18 digits, or far from 1, are rounded by Python. Their cells hold their texts."""
     for row in plan.fields[:, ROW]:
-        for i in np.flatnonzero(sheet.valid[row] == PENDING_DOUBLE):
+        for i in np.flatnonzero(sheet.valid[row] == _PENDING_DOUBLE):
             start, length = divmod(int(sheet.cells[row, i]), 1 << HANDLE_BITS)
             value = float(sheet.text[start : start + length].tobytes())
             sheet.cells[row].view(np.float64)[i] = value + 0.0  # -0 is 0
             sheet.valid[row, i] = VALID
-
-
-PENDING_DOUBLE = 3  # in `valid`, until Python has rounded the double
 
 
 @kernel
@@ -229,7 +227,7 @@ def _record(
                     cell, code = read_scalar(how, fields[f, PARAM], text, begin, stop, starts, zone)
                     if code == PENDING:
                         cells[target, row] = (begin << HANDLE_BITS) | (stop - begin)
-                        valid[target, row] = PENDING_DOUBLE
+                        valid[target, row] = _PENDING_DOUBLE
                         later += 1
                     elif code != OK:
                         return code, begin, f, later
