@@ -96,4 +96,4 @@ def _local(forest: Forest, child: Ints) -> Places:
     """Children with leaf j of a tree of m nodes numbered m + j."""
     nodes = np.diff(forest.node_start)
     local = np.where(child < 0, np.repeat(nodes, nodes) + ~child, child)
-    return local.astype(np.uint8 if nodes.max(initial=0) < 128 else np.uint16)
+    return local.astype(np.uint8) if nodes.max(initial=0) < 128 else local.astype(np.uint16)

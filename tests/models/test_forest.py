@@ -35,7 +35,7 @@ def random_booster(seed: int) -> tuple[lightgbm.Booster, np.ndarray]:
     x = random_matrix(rng, 2000, rng.choice([0, 0.2]), rng.choice([0, 0.3]))
     y = np.nan_to_num(x[:, 0]) + np.isin(x[:, 4], [3, 7, 40]) + (x[:, 5] % 7 == 3) + rng.normal(size=len(x)) > 1
     params = {
-        "objective": "binary", "num_leaves": int(rng.choice([2, 5, 31, 80])), "verbose": -1, "num_threads": 1,
+        "objective": "binary", "num_leaves": int(rng.choice([2, 5, 31, 80, 250])), "verbose": -1, "num_threads": 1,
         "use_missing": bool(rng.random() < 0.8), "zero_as_missing": bool(rng.random() < 0.3), "seed": seed,
         "sigmoid": float(rng.choice([1, 0.7, 2.5])), "min_data_per_group": 5, "min_data_in_leaf": 2,
         "max_bin": int(rng.choice([15, 255, 4000])), "boosting": str(rng.choice(["gbdt", "dart", "goss"])),
@@ -63,11 +63,14 @@ def test_raw_scores_and_probabilities_equal_lightgbm(seed: int) -> None:
 
 
 def test_the_random_models_cover_every_decision() -> None:
-    """The cases above hold categorical splits and every missing type with both default directions, or judge nothing."""
-    seen = set()
+    """The cases above hold categorical splits, every missing type with both default directions, small and large trees."""
+    decisions, places = set(), set()
     for seed in range(40):
-        seen |= set(parse_forest(random_booster(seed)[0].model_to_string().encode()).decision.tolist())
-    assert seen >= {1, 2, 4, 6, 8, 10}
+        forest = parse_forest(random_booster(seed)[0].model_to_string().encode())
+        decisions |= set(forest.decision.tolist())
+        places.add(make_plan(forest).left.dtype.name)
+    assert decisions >= {1, 2, 4, 6, 8, 10}
+    assert places == {"uint8", "uint16"}
 
 
 @pytest.mark.parametrize("n", [1, FEW, FEW + 1, BLOCK - 1, BLOCK, BLOCK + 1])
