@@ -102,7 +102,8 @@ OPS: dict[str, str] = {
     "greatest": "T, ... -> T; NULLs are skipped, as DuckDB does",
     "least": "T, ... -> T; NULLs are skipped, as DuckDB does",
     # casts
-    "cast": "any -> node's type; exact -> double correctly rounded; narrowing rounds halves away from zero; overflow",
+    "cast": "any -> node's type; exact -> double correctly rounded; narrowing rounds halves away from zero (a double's"
+    " to an integer half to even, as DuckDB does); overflow",
     "try_cast": "text or any -> the node's type; what cannot be read is NULL, unmarked",
     # text
     "like": "text -> bool; param pattern (% and _, no escape)",

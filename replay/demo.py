@@ -56,7 +56,8 @@ def run_demo(events: int, seed: int) -> None:
 
 
 def _decide(engine: Engine, log: Path, batch: int, console: Console, quiet: bool = False) -> _Witness:
-    with _Witness(engine) as recorder:
+    recorder = _Witness(engine)
+    with recorder:
         seconds = drive(engine, [Input(log)], recorder, console, batch, threads=1)
     if not quiet:
         show_summary(engine, recorder.totals, seconds, console)

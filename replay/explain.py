@@ -161,10 +161,10 @@ def _collect(
     hit = decided.admission.fate[:stop] == ENTERS
     for part, value in zip(call.partition, key or (), strict=True):
         hit &= _equals(decided, _slot(engine, part), value)[:stop]
-    for i in np.flatnonzero(hit):
+    for i in np.flatnonzero(hit).tolist():
         passes = call.filter is None or sheet.value(_slot(engine, call.filter), i) is True
         argument = None if call.argument is None else sheet.value(_slot(engine, call.argument), i)
-        seen = Seen(str(sheet.value("event_id", i)), int(sheet.ints("event_time")[i]), start + int(i), passes, argument)
+        seen = Seen(str(sheet.value("event_id", i)), int(sheet.ints("event_time")[i]), start + i, passes, argument)
         windows.setdefault(call.name, []).append(seen)
 
 
@@ -173,8 +173,7 @@ def _equals(decided: Decided, slot: Slot, value: object) -> Bytes:
     sheet = decided.sheet
     known = sheet.validity(slot) == VALID
     if slot.type.kind is not Kind.TEXT:
-        units = np.float64(value).view(np.int64) if slot.type.kind is Kind.DOUBLE else np.int64(value)  # type: ignore[call-overload]
-        return known & (sheet.ints(slot) == units)
+        return known & ((sheet.doubles(slot) if slot.type.kind is Kind.DOUBLE else sheet.ints(slot)) == value)
     length = len(str(value).encode())
     near = np.flatnonzero(known & ((sheet.ints(slot) & 0xFFFFFF) == length))
     equal = np.zeros(sheet.n, bool)

@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.sheet import SKIPPED
+from features.sheet import SKIPPED, Ints
 from replay.merge import Chunk
 from rules.evaluate import HIT
 from rules.records import OUTCOMES
@@ -109,7 +109,8 @@ class Recorder:
         self.stack = ExitStack()
         self.out = self.stack.enter_context(out.open("wb")) if out else None
         self.dead = self.stack.enter_context(dead_letters.open("wb")) if dead_letters else None
-        self.features, self.writer = features, None
+        self.features = features
+        self.writer: Any = None
 
     def __enter__(self) -> Recorder:
         return self
@@ -134,14 +135,14 @@ class Recorder:
         if not len(rows):
             return
         blob, _ = encode_decisions(self.engine, decided, rows)
-        self.hash.update(blob)
+        self.hash.update(blob.data)
         if self.out:
-            self.out.write(blob)
+            self.out.write(blob.data)
         self._count(decided, rows)
         if self.features:
             self._write_features(decided, rows)
 
-    def _count(self, decided: Decided, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _count(self, decided: Decided, rows: Ints) -> None:
         totals, times = self.totals, decided.sheet.ints("event_time")[rows]
         totals.first_us = int(min(times.min(), totals.first_us if totals.first_us is not None else times.min()))
         totals.last_us = int(max(times.max(), totals.last_us if totals.last_us is not None else times.max()))
@@ -155,7 +156,7 @@ class Recorder:
             totals.flags[name] += int(((decided.admission.flags[fresh] & bit) > 0).sum())
         totals.rules.update(_hits(decided))
 
-    def _write_features(self, decided: Decided, rows: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _write_features(self, decided: Decided, rows: Ints) -> None:
         layout, fresh = self.engine.layout, rows[decided.admission.fate[rows] != SKIPPED]
         names = ["event_id", *(name for name, _ in self.engine.pack.query.features)]
         table = to_arrow(decided.sheet, [(name, layout[name]) for name in names], fresh)

@@ -131,7 +131,7 @@ def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
     topic, row, read, size = file_topic(file), 0, 0, max(1, file.stat().st_size)
     for part in reader:
         end, bad = row + part.num_rows, []
-        while torn and torn[0][0] < end + 1:
+        while torn and torn[0][0] <= end:
             bad.append(torn.pop(0))
             end += 1
         offset = np.setdiff1d(np.arange(row, end), [number for number, _ in bad]).astype(np.int64)

@@ -22,7 +22,7 @@ SIZE, HASH, KEY_BYTES, STAMP = 0, 1, 2, 3
 HEADER = 4
 # What stands in `marks`.
 HEAD, TAIL, COUNT = 0, 1, 2
-NEVER = np.int64(-(2**62))  # before every event time
+NEVER = -(2**62)  # before every event time
 
 
 @dataclass

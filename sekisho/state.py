@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -120,13 +121,13 @@ def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, npt.NDArray[np
     return {name.removeprefix(f"{prefix}."): array for name, array in arrays.items() if name.startswith(f"{prefix}.")}  # type: ignore[misc]
 
 
-def _manifest(folder: Path) -> dict[str, object]:
+def _manifest(folder: Path) -> dict[str, Any]:
     try:
         wrapped = json.loads((folder / "manifest.json").read_text("utf-8"))
         body = wrapped["body"]
         if _hash(body.encode()) != wrapped["sha256"]:
             raise ValueError("checksum")
-        manifest: dict[str, object] = json.loads(body)
+        manifest: dict[str, Any] = json.loads(body)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SnapshotError(folder, "its manifest.json is missing or damaged") from error
     return manifest

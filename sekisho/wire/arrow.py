@@ -50,17 +50,18 @@ def _array(sheet: Sheet, slot: Slot, rows: Ints) -> pa.Array:
     if slot.type.kind is Kind.TEXT:
         offsets = np.zeros(n + 1, np.int64)
         np.cumsum(np.where(valid, cells & _LENGTH, 0), out=offsets[1:])
-        data = np.empty(offsets[-1], np.uint8)
-        _gather(sheet.text, cells, offsets, data)
-        return pa.Array.from_buffers(pa.large_string(), n, [bitmap, pa.py_buffer(offsets), pa.py_buffer(data)]).cast(
+        octets = np.empty(offsets[-1], np.uint8)
+        _gather(sheet.text, cells, offsets, octets)
+        return pa.Array.from_buffers(pa.large_string(), n, [bitmap, pa.py_buffer(offsets), pa.py_buffer(octets)]).cast(
             type
         )
+    data = cells
     if slot.type.kind is Kind.BOOL:
-        cells = np.packbits(cells == 1, bitorder="little")
-    elif pa.types.is_decimal(type):
+        return pa.Array.from_buffers(type, n, [bitmap, pa.py_buffer(np.packbits(cells == 1, bitorder="little"))])
+    if pa.types.is_decimal(type):
         high = sheet.cells[slot.row + 1, rows] if slot.type.wide else cells >> 63
-        cells = np.stack([cells, high], axis=1)
-    return pa.Array.from_buffers(type, n, [bitmap, pa.py_buffer(np.ascontiguousarray(cells))])
+        data = np.stack([cells, high], axis=1)
+    return pa.Array.from_buffers(type, n, [bitmap, pa.py_buffer(np.ascontiguousarray(data))])
 
 
 @kernel
