@@ -84,6 +84,8 @@ def allocate(store: Store, size_class: int) -> Int:
         meta[STOP], meta[NEED] = STOP_WORDS, size
         return 0
     meta[TOP] = block + size
+    for k in range(block, block + size):  # so that equal logs give equal arenas
+        store.words[k] = 0
     return block
 
 

@@ -24,12 +24,13 @@ from features.window_plan import Program, StorePlan, WindowPlan, plan_windows
 
 __all__ = ["StoreReport", "WindowPlan", "WindowState", "advance", "plan_windows"]
 
+_LARGE = 1 << 28  # bytes; below this arrays grow fourfold, so that little is copied
 _KEPT = ("words", "table", "values", "distinct", "meta")
 
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What a store holds: keys, rows and texts retained, and the bytes that its arrays take."""
+    """What a store holds: keys, rows and texts retained, and the bytes that its arrays use."""
 
     keys: int
     rows: int
@@ -61,10 +62,9 @@ class WindowState:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The whole state as int64 arrays: views that the next `advance` changes, to be written out before it."""
-        views = {f"{number}.{name}": getattr(store, name) for number, store in enumerate(self.stores) for name in _KEPT}
-        for number, store in enumerate(self.stores):
-            views[f"{number}.words"] = store.words[: store.meta[TOP]]
-        return views
+        return {
+            f"{number}.{name}": view for number, store in enumerate(self.stores) for name, view in _views(store).items()
+        }
 
     def report(self) -> list[StoreReport]:
         """What each store holds, in the plan's order."""
@@ -73,10 +73,15 @@ class WindowState:
                 keys=int(store.meta[KEYS]),
                 rows=int(store.meta[ROWS]),
                 texts=int(store.meta[VALUES]),
-                bytes=sum(int(getattr(store, name).nbytes) for name in _KEPT),
+                bytes=sum(int(view.nbytes) for view in _views(store).values()),
             )
             for store in self.stores
         ]
+
+
+def _views(store: Store) -> dict[str, Ints]:
+    """What a store remembers: its arrays, the arena as far as it is used."""
+    return {name: getattr(store, name) for name in _KEPT} | {"words": store.words[: store.meta[TOP]]}
 
 
 def _new_store(plan: StorePlan) -> Store:
@@ -170,15 +175,17 @@ def _grow(store: Store, stop: int, need: int) -> Store:
 
 
 def _longer(array: np.ndarray, need: int) -> np.ndarray:
-    """The array with room for `need` more elements. Pages that are not used yet take no memory."""
-    longer = np.zeros(2 * len(array) + need, array.dtype)
+    """The array with room for `need` more elements; what is not used yet takes no memory."""
+    factor = 4 if array.nbytes < _LARGE else 2
+    longer = np.empty(factor * len(array) + need, array.dtype)
     longer[: len(array)] = array
     return longer
 
 
 def _larger(table: Ints, least: int, fill: Callable[[Ints, Ints], None]) -> Ints:
     """A hash table of the next power of two from `least` words on, with the same entries."""
-    larger = np.zeros(1 << (least - 1).bit_length(), np.int64)
+    larger = np.empty(1 << (least - 1).bit_length(), np.int64)
+    larger[:] = 0  # np.zeros would not get huge pages: many more page faults and TLB misses
     fill(table, larger)
     return larger
 
