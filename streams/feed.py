@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
-from features.sheet import Ints
 from sekisho.journal import Range
 from streams.broker import LostRecordsError, Message, Partition, Reader
 
@@ -135,7 +135,7 @@ class Feed:
             self.paused -= low
 
 
-def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[Ints, list[Message]]:
+def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[npt.NDArray[np.int64], list[Message]]:
     """The order of `log-time/1` as indexes into the partitions' records laid end to end, and these.
 
     `heads` come in order of (topic, partition). Taking the least head again and again is the same as a stable sort by

@@ -3,7 +3,6 @@
 A schedule that fails prints its seed; `run(seed, delivery)` replays it.
 """
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,11 +17,11 @@ from sekisho.journal import START, JournalRecord, decode
 from streams.broker import BrokerError, Message, Send, Writer
 from streams.feed import Feed
 from streams.fold import Fold
-from streams.journal_tail import Place
 from streams.lane import Lane
-from streams.outputs import Outputs, Pending, Scorer
+from streams.outputs import Outputs, Pending
 from streams.settings import LaneSettings, TopicSettings
 from streams.simulated import Cluster, SimulatedBroker, Transaction
+from tests.streams.standins import Folding, Kept, merged
 
 TOPICS = TopicSettings(("payments",), journal="journal", control="control", dead_letters="dead")
 SEEDS = int(os.environ.get("SEKISHO_SCHEDULES", "400"))
@@ -30,54 +29,6 @@ SEEDS = int(os.environ.get("SEKISHO_SCHEDULES", "400"))
 
 class Killed(BaseException):
     """SIGKILL, as the code that it hits sees it: never."""
-
-
-class Folding:
-    """A scorer whose every output depends on the whole history and its order."""
-
-    pack = "p" * 64
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.state, self.count = b"", 0
-
-    def decide(self, messages: Sequence[Message]) -> Outputs:
-        decisions, alerts, dead = [], [], []
-        for message in messages:
-            place = f"{message.partition}:{message.offset}".encode()
-            if message.value == b"malformed":
-                dead.append(Send("dead", message.partition, None, place))
-                continue
-            self.state = hashlib.sha1(self.state + place).digest()
-            self.count += 1
-            decisions.append(Send("decisions", message.partition, None, place + b"=" + self.state.hex().encode()))
-            if self.count % 5 == 0:
-                alerts.append(Send("alerts", message.partition, None, place))
-        return Outputs(decisions, alerts, dead, self.count)
-
-
-class Kept:
-    """Snapshots in memory, shared by all lanes."""
-
-    def __init__(self) -> None:
-        self.last: tuple[bytes, int, Place] | None = None
-        self.at = 0.0
-
-    def due(self, now: float, active: bool) -> bool:
-        return now > self.at + (0.2 if active else 0.1)
-
-    def save(self, scorer: Scorer, place: Place, now: float, active: bool) -> None:
-        assert isinstance(scorer, Folding)
-        self.last, self.at = (scorer.state, scorer.count, place), now
-
-    def load(self, scorer: Scorer) -> Place | None:
-        assert isinstance(scorer, Folding)
-        if self.last is None:
-            return None
-        scorer.state, scorer.count, place = self.last
-        return place
 
 
 class World:
@@ -201,17 +152,6 @@ class World:
             if record.epoch >= epoch and record.sequence == sequence + 1:
                 records.append(record)
         return records
-
-
-def merged(parts: list[list[Message]]) -> list[Message]:
-    """`log-time/1`, naively: the least head, again and again."""
-    order = []
-    while any(parts):
-        head = min(
-            (part for part in parts if part), key=lambda part: (part[0].time_us, part[0].topic, part[0].partition)
-        )
-        order.append(head.pop(0))
-    return order
 
 
 def expected(world: World) -> tuple[dict[str, list[bytes]], list[list[bytes]]]:

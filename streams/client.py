@@ -1,0 +1,328 @@
+"""The lane's clients on a real cluster: the only file where the Kafka producer and consumer live (confluent-kafka)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from threading import Thread
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as RawMessage
+
+from streams.broker import BrokerError, FencedError, LostRecordsError, Message, Partition, Polled, Send
+from streams.settings import Settings
+
+_LOG = logging.getLogger("sekisho.kafka")
+_REQUEST_S = 10.0
+_NOTE_EVERY_S = 0.5
+_HEAR_EVERY_S = 10.0
+_CLOSE_S = 5.0
+_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+_RETRY = {"retry.backoff.ms": 1, "retry.backoff.max.ms": 5}  # 100 ms made the next transaction wait for the markers
+Config = dict[str, object]
+
+
+class KafkaBroker:
+    """Keeps streams.broker.Broker."""
+
+    def __init__(self, settings: Settings, writer: type[KafkaWriter] | None = None) -> None:
+        self.settings, self.make_writer = settings, writer or KafkaWriter
+        self.common: Config = {
+            **settings.kafka.client,
+            "bootstrap.servers": settings.kafka.bootstrap,
+            "logger": _LOG,
+            "log_level": 2,  # what goes wrong is told once, by error_cb, or raised
+            "error_cb": self._hear,
+            "reconnect.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 500,
+        }
+        self._lookup: Consumer | None = None
+        self._heard: dict[str, float] = {}
+        self._noted: tuple[float, Mapping[Partition, int]] = (0.0, {})
+
+    def now(self) -> float:
+        """Seconds, monotonic."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+    def partitions(self, topics: Sequence[str]) -> Sequence[Partition]:
+        """Every partition of the topics. Raises BrokerError, also when one is missing."""
+        return [(topic, k) for topic in topics for k in range(_partition_count(self._looking(), topic))]
+
+    def reader(self, positions: Mapping[Partition, int | None]) -> KafkaReader:
+        """A consumer that is assigned by hand: no group moves its partitions."""
+        return KafkaReader(self._consumer(self.settings.lane.name, {"enable.partition.eof": True}), positions)
+
+    def writer(self, transactional: bool) -> KafkaWriter:
+        """A producer; a transactional one fences its predecessors here."""
+        config = self.common | _RETRY | {"linger.ms": 0, "acks": "all", "enable.idempotence": True}
+        config["queue.buffering.max.messages"] = 1_000_000
+        if transactional:
+            config["transactional.id"] = self.settings.lane.name
+        return self.make_writer(Producer(config), transactional)
+
+    def leadership(self) -> KafkaLeadership:
+        """A member of the group that shares out the control topic."""
+        lane = self.settings.lane
+        config: Config = {
+            "partition.assignment.strategy": "cooperative-sticky",  # others move leadership whenever somebody joins
+            "session.timeout.ms": lane.session_timeout_ms,
+            "heartbeat.interval.ms": max(100, lane.session_timeout_ms // 6),
+            "max.poll.interval.ms": max(30_000, lane.session_timeout_ms),
+            "auto.offset.reset": "latest",
+        }
+        return KafkaLeadership(self._consumer(f"{lane.name}-leader", config), self.settings.topics.control)
+
+    def note_positions(self, positions: Mapping[Partition, int]) -> None:
+        """Commit group offsets twice a second, when they have moved."""
+        now = self.now()
+        at, noted = self._noted
+        if now - at < _NOTE_EVERY_S or positions == noted:
+            return
+        self._noted = now, positions
+        offsets = [TopicPartition(topic, k, offset) for (topic, k), offset in positions.items()]
+        try:
+            self._looking().commit(offsets=offsets, asynchronous=True)
+        except (KafkaException, BrokerError) as error:
+            _LOG.warning("offsets for lag tools were not committed: %s", error)
+
+    def close(self) -> None:
+        """Let go of the client for look-ups."""
+        if self._lookup is not None:
+            _apart(self._lookup.close)
+        self._lookup = None
+
+    def _hear(self, error: KafkaError) -> None:
+        """Log what clients say about the cluster, the same thing at most every ten seconds."""
+        if self.now() - self._heard.get(error.name(), float("-inf")) > _HEAR_EVERY_S:
+            self._heard[error.name()] = self.now()
+            _LOG.warning("%s", error.str())
+
+    def _looking(self) -> Consumer:
+        if self._lookup is None:
+            self._lookup = self._consumer(self.settings.lane.name, {})
+        return self._lookup
+
+    def _consumer(self, group: str, config: Config) -> Consumer:
+        own: Config = {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 10,
+        }
+        return Consumer(self.common | own | config)
+
+
+class KafkaReader:
+    """Keeps streams.broker.Reader."""
+
+    def __init__(self, consumer: Consumer, positions: Mapping[Partition, int | None]) -> None:
+        self.consumer = consumer
+        start = {p: OFFSET_BEGINNING if offset is None else offset for p, offset in positions.items()}
+        self.consumer.assign([TopicPartition(topic, k, offset) for (topic, k), offset in start.items()])
+
+    def poll(self, limit: int, timeout_s: float) -> Polled:
+        """Take what has arrived; wait only when that is nothing."""
+        try:
+            raw = self.consumer.consume(limit, 0)
+            if not raw and timeout_s > 0 and (first := self.consumer.poll(timeout_s)) is not None:
+                raw = [first, *self.consumer.consume(limit, 0)]
+        except (KafkaException, RuntimeError) as error:
+            raise BrokerError(str(error)) from error
+        messages, ended = [], set()
+        for each in raw:
+            if each.error() is None:
+                messages.append(_message(each))
+            elif each.error().code() == KafkaError._PARTITION_EOF:  # type: ignore[union-attr]
+                ended.add((each.topic() or "", each.partition() or 0))
+            else:
+                raise _failure(each)
+        ended |= self._drained({(m.topic, m.partition): m.offset + 1 for m in messages})
+        return Polled(messages, ended)
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        """Stop fetching these."""
+        self.consumer.pause([TopicPartition(*partition) for partition in partitions])
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        """Fetch them again."""
+        self.consumer.resume([TopicPartition(*partition) for partition in partitions])
+
+    def close(self) -> None:
+        """Close aside: a broker that is away would hold it up."""
+        _apart(self.consumer.close)
+
+    def _drained(self, positions: Mapping[Partition, int]) -> set[Partition]:
+        """The partitions whose end, as the last fetch told it, is reached: sooner known than by the event."""
+        drained = set()
+        for partition, position in positions.items():
+            known = self.consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            if known is not None and position >= known[1] >= 0:
+                drained.add(partition)
+        return drained
+
+
+class KafkaWriter:
+    """Keeps streams.broker.Writer."""
+
+    def __init__(self, producer: Producer, transactional: bool) -> None:
+        self.producer, self.transactional = producer, transactional
+        self.counts: dict[str, int] = {}
+        self.offset: int | None = None
+        self.failure: KafkaError | None = None
+        if transactional:
+            self._call(lambda: producer.list_topics(timeout=_REQUEST_S))  # connected first, it begins 0.5 s sooner
+            self._call(lambda: producer.init_transactions(_REQUEST_S * 3))
+
+    def begin(self) -> None:
+        """Begin a transaction."""
+        self._call(self.producer.begin_transaction)
+
+    def send(self, sends: Sequence[Send]) -> None:
+        """Queue records. The offset of the last one is remembered when it is delivered."""
+        last = len(sends) - 1
+        self.offset = None
+        for k, send in enumerate(sends):
+            told = self._delivered if k == last or not self.transactional else None
+            self._produce(send, told)
+
+    def commit(self) -> int | None:
+        """Commit, trying again while the answer is open. The offset of the record sent last, if it was told."""
+        deadline = time.monotonic() + _REQUEST_S
+        while True:
+            try:
+                self.producer.commit_transaction(_REQUEST_S)
+                break
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > deadline:
+                    raise _told(error) from error
+        self.producer.poll(0)
+        return self.offset
+
+    def flush(self) -> None:
+        """Wait until all is acknowledged."""
+        if self.producer.flush(_REQUEST_S):
+            raise BrokerError(f"not acknowledged within {_REQUEST_S:.0f} s")
+        if self.failure is not None:
+            raise BrokerError(str(self.failure))
+
+    def append(self, send: Send) -> int:
+        """Write one record and wait for its offset."""
+        self.send([send])
+        self.flush()
+        if self.offset is None:
+            raise BrokerError("acknowledged without an offset")
+        return self.offset
+
+    def close(self) -> None:
+        """Drop what is queued and in flight, and let the client end aside."""
+        producer, self.producer = self.producer, None  # type: ignore[assignment]
+        if producer is not None:
+            producer.purge()
+            _apart(lambda: producer.flush(_CLOSE_S))
+
+    def _produce(self, send: Send, told: Callable[[KafkaError | None, RawMessage], None] | None) -> None:
+        if send.topic not in self.counts:
+            self.counts[send.topic] = _partition_count(self.producer, send.topic)
+        partition = send.partition % self.counts[send.topic]
+        while True:
+            try:
+                if told is None:
+                    self.producer.produce(send.topic, send.value, send.key, partition)
+                else:
+                    self.producer.produce(send.topic, send.value, send.key, partition, on_delivery=told)
+                return
+            except BufferError:
+                self.producer.poll(0.05)
+            except KafkaException as error:
+                raise _told(error) from error
+
+    def _delivered(self, error: KafkaError | None, message: RawMessage) -> None:
+        if error is None:
+            self.offset = message.offset()
+        else:
+            self.failure = error
+
+    def _call(self, request: Callable[[], object]) -> None:
+        try:
+            request()
+        except KafkaException as error:
+            raise _told(error) from error
+
+
+class KafkaLeadership:
+    """Keeps streams.broker.Leadership."""
+
+    def __init__(self, consumer: Consumer, control: str) -> None:
+        self.consumer, self.leads = consumer, False
+        consumer.subscribe([control], on_assign=self._gained, on_revoke=self._lost, on_lost=self._lost)
+
+    def poll(self) -> bool:
+        """Serve the group; True while the control partition is assigned here."""
+        try:
+            message = self.consumer.poll(0)
+        except (KafkaException, RuntimeError) as error:
+            raise BrokerError(str(error)) from error
+        if message is not None and message.error() is not None:
+            raise _failure(message)
+        return self.leads
+
+    def close(self) -> None:
+        """Leave the group, and wait until it knows."""
+        _apart(self.consumer.close, _CLOSE_S)
+
+    def _gained(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.leads = self.leads or bool(partitions)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.leads = self.leads and not partitions
+
+
+def _message(raw: RawMessage) -> Message:
+    return Message(
+        raw.topic(),  # type: ignore[arg-type]
+        raw.partition(),  # type: ignore[arg-type]
+        raw.offset(),  # type: ignore[arg-type]
+        raw.timestamp()[1] * 1000,
+        raw.key(),
+        raw.value(),
+    )
+
+
+def _failure(message: RawMessage) -> Exception:
+    error = message.error()
+    assert error is not None
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        return LostRecordsError(
+            f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not on the topic",
+            "look whether this is the right cluster; when retention has removed it, use a newer snapshot",
+        )
+    return BrokerError(f"{message.topic()}: {error}")
+
+
+def _told(error: KafkaException) -> BrokerError:
+    reason = error.args[0]
+    return (FencedError if reason.code() in _FENCED else BrokerError)(str(reason))
+
+
+def _partition_count(client: Consumer | Producer, topic: str) -> int:
+    try:
+        found = client.list_topics(topic, timeout=_REQUEST_S).topics[topic]
+    except KafkaException as error:
+        raise _told(error) from error
+    if found.error is not None or not found.partitions:
+        raise BrokerError(f"topic {topic}: {found.error or 'it has no partitions'}; run: sekisho topics create")
+    return len(found.partitions)
+
+
+def _apart(close: Callable[[], object], wait_s: float = 0.0) -> None:
+    """End a client beside us: a cluster that is away may hold it up."""
+    thread = Thread(target=close, daemon=True)
+    thread.start()
+    thread.join(wait_s)
