@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import config
+from numba.core.types import unliteral
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARKS = (b"@kernel", b"@bare", b"@inner", b"@inlined")
@@ -32,23 +33,33 @@ if "NUMBA_CACHE_DIR" not in os.environ:
     config.CACHE_DIR = _cache_folder()
 
 
+def _compiled(function: _F, **options: Any) -> _F:
+    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function)
+    resolve = dispatcher.get_call_template
+
+    def general(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """A constant argument would be a type, and so a compilation, of its own."""
+        return resolve(tuple(map(unliteral, args)), {name: unliteral(type) for name, type in keywords.items()})
+
+    dispatcher.get_call_template = general
+    return cast(_F, dispatcher)
+
+
 def kernel(function: _F) -> _F:
     """Compile `function` for the CPU: no GIL, NumPy's error model, no fused or reordered float arithmetic."""
-    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False)(function))
+    return _compiled(function)
 
 
 def bare(function: _F) -> _F:
     """A kernel that makes no arrays: Numba then counts no references, atomic steps that cost more than the work."""
-    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, _nrt=False)(function))
+    return _compiled(function, _nrt=False)
 
 
 def inner(function: _F) -> _F:
     """A `bare` kernel that only kernels call: without the door for Python it compiles faster."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 def inlined(function: _F) -> _F:
     """An `inner` kernel of a few lines, part of each of its callers."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False, "forceinline": True}
-    return cast(_F, numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function))
+    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, forceinline=True)
