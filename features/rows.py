@@ -222,7 +222,7 @@ def evict(plan: Program, store: Store, record: int, serial: int, reach: int) -> 
     store.meta[ROWS] -= first - start
 
 
-@inner
+@inlined
 def place(plan: Program, store: Store, record: int, serial: int, time: int, fresh: Ints) -> Int:
     """Put the arriving event's row behind all rows of an earlier or equal time; its index. There is room for it."""
     words, header, stride = store.words, 2 * record, plan.shape[ROW_WORDS]
@@ -244,7 +244,7 @@ def place(plan: Program, store: Store, record: int, serial: int, time: int, fres
     return at
 
 
-@inner
+@inlined
 def _write_measure(plan: Program, words: Ints, m: int, row: int, later: int, fresh: Ints) -> None:
     """Fill a measure's words in a new row, and add what it brings to the running totals of the `later` rows."""
     measures, stride = plan.measures, plan.shape[ROW_WORDS]

@@ -212,7 +212,7 @@ def run_store(plan: Program, store: Store, events: Events, time_row: int, start:
     return start
 
 
-@inner
+@inlined
 def _read_keys(plan: Program, store: Store, events: Events, start: int, size: int, keys: Ints, block: Block) -> int:
     """Write and hash the keys of the next events; how many fitted into `keys`."""
     end = 0
@@ -231,7 +231,7 @@ def _read_keys(plan: Program, store: Store, events: Events, start: int, size: in
     return size
 
 
-@inner
+@inlined
 def _fetch(plan: Program, store: Store, block: Block, size: int) -> None:
     """Read what the events will need, the misses of all of them at once instead of one after the other."""
     words, mask, stride = store.words, len(store.table) - 1, plan.shape[ROW_WORDS]
@@ -245,7 +245,7 @@ def _fetch(plan: Program, store: Store, block: Block, size: int) -> None:
             block.alive[b] = words[rows_of(plan, store, record) + max(rows, 0) * stride]
 
 
-@inner
+@inlined
 def _take_in(
     plan: Program, store: Store, events: Events, time_row: int, i: int, b: int, keys: Ints, spare: Ints, block: Block
 ) -> bool:
@@ -326,7 +326,7 @@ def _make_room(
     return True
 
 
-@inner
+@inlined
 def _read_measures(plan: Program, store: Store, events: Events, i: int, spare: Ints, fresh: Ints) -> bool:
     """What the event brings to each measure; False when a text found no room."""
     measures, cells, valid = plan.measures, events.cells, events.valid
@@ -375,7 +375,7 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
     return record
 
 
-@inner
+@inlined
 def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, block: Block) -> None:
     """The rows [spans[2f], spans[2f + 1]) of each frame f, as seen by the row `at`."""
     header, stride, rows_at = 2 * record, plan.shape[ROW_WORDS], rows_of(plan, store, record)
@@ -399,7 +399,7 @@ def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, b
         spans[2 * f], spans[2 * f + 1] = lo, max(lo, hi)
 
 
-@inner
+@inlined
 def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) -> None:
     """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals."""
     measures, words, sums, stage = plan.measures, store.words, plan.sums, block.stage
