@@ -17,7 +17,7 @@ import pytest
 from sekisho.testing.world import World, world_of
 from sekisho.testing.world.traffic import paid_on
 
-SMALL = World(seed=3, cards=900, payments_per_day=700, fraud=3.0, truth=True)
+SMALL = World(seed=3, cards=900, payments_per_day=700, fraud=6.0, truth=True)
 DAYS = 30
 
 

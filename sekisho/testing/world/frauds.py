@@ -176,6 +176,7 @@ def _newly_compromised(seed: int, day: int, people: Population) -> npt.NDArray[n
     if day < 0:
         return np.empty(0, np.int64)
     rng = np.random.default_rng([seed, 1, day])
-    n = int(rng.poisson(_TERMINALS_A_DAY * people.terminal_count))
+    rate = _TERMINALS_A_DAY * people.terminal_count
+    n = int(rate * (day + 1) + 0.9) - int(rate * day + 0.9)  # steady, and the first one soon in a small world
     merchant = shop(people, people.region[rng.integers(0, people.cards, n)], 0.7 * rng.random(n))
     return people.first_terminal[merchant] + rng.integers(0, np.maximum(1, people.terminals[merchant]))
