@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba import config
-from numba.core.types import unliteral
+from numba import config, types
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARKS = (b"@kernel", b"@bare", b"@inner", b"@inlined")
@@ -39,7 +38,9 @@ def _compiled(function: _F, **options: Any) -> _F:
 
     def general(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """A constant argument would be a type, and so a compilation, of its own."""
-        return resolve(tuple(map(unliteral, args)), {name: unliteral(type) for name, type in keywords.items()})
+        return resolve(
+            tuple(map(types.unliteral, args)), {name: types.unliteral(type) for name, type in keywords.items()}
+        )
 
     dispatcher.get_call_template = general
     return cast(_F, dispatcher)
