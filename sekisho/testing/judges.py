@@ -21,6 +21,7 @@ from features.expr import Call, Case, Column, Expr, walk
 from features.query import Query, WindowCall
 from features.sql import as_of_sql
 from features.types import Kind, Type
+from rules.alert_records import Notification
 from sekisho.pack import Pack
 from sekisho.testing.reference import State, fold
 from sekisho.testing.reference.expressions import Row, Value, evaluate, is_null
@@ -42,12 +43,14 @@ class View:
     rows: the `events` view, its events (no duplicates) and legs in arrival order, with the values of all calls.
     enters: whether each was accepted; the others are too late or from the future.
     records: the lines of the decided kinds, as they go over the wire.   decided: the row of each, duplicates' too.
+    notifications: what goes out to people, in order.
     """
 
     rows: list[Row]
     enters: list[bool]
     records: list[bytes]
     decided: list[Row]
+    notifications: list[Notification]
 
     @property
     def in_order(self) -> bool:
@@ -68,7 +71,7 @@ class Difference:
 
 def view_of(pack: Pack, log: Sequence[Event]) -> View:
     """Run the specification over a log."""
-    state, view = State(), View([], [], [], [])
+    state, view = State(), View([], [], [], [], [])
     for event in log:
         folded = fold(pack, state, event)
         if not folded.admission.duplicate_of:
@@ -78,6 +81,7 @@ def view_of(pack: Pack, log: Sequence[Event]) -> View:
             line = json.dumps(folded.record, ensure_ascii=False, separators=(",", ":")) + "\n"
             view.records.append(line.encode())
             view.decided.append(folded.rows[0])
+            view.notifications.extend(folded.notifications)
     return view
 
 

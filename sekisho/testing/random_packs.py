@@ -16,7 +16,7 @@ from features.sheet import Layout
 from features.sql import parse_condition, parse_query
 from features.types import Type
 from features.window_plan import plan_windows
-from rules.records import OUTCOMES, STAGES, ListEntry, Reasons, Rule, RuleSet, ShadowRule
+from rules.records import OUTCOMES, STAGES, AlertPolicy, ListEntry, Reasons, Rule, RuleSet, ShadowRule
 from sekisho.pack import EventPolicy, LabelPolicy, Leg, Pack
 from sekisho.testing.random_logs import SECOND_US, START_US, random_log
 from sekisho.testing.random_sql import random_condition, random_features
@@ -85,7 +85,7 @@ def random_pack(seed: int, calls: int = 6, overflow: bool = False) -> Pack:
         query=query,
         rules=_random_rules(rng, schema.columns() | dict(query.features), lists, overflow),
         models=(),
-        alert=None,
+        alert=_random_alerts(rng),
     )
 
 
@@ -122,6 +122,17 @@ def _random_policy(rng: Random) -> EventPolicy:
     )
 
 
+def _random_alerts(rng: Random) -> AlertPolicy:
+    return AlertPolicy(
+        group_by=("terminal_id", "card_id"),
+        quiet_us=rng.choice((10, 3600)) * SECOND_US,
+        max_open_us=rng.choice((60, 7200)) * SECOND_US,
+        escalate_on=rng.choice((("outcome", "typology"), ("outcome", "typology", "amount"))),
+        amount_field="amount",
+        storm_limit=rng.choice((2, 50)),
+    )
+
+
 def _random_rules(
     rng: Random, columns: dict[str, Type], lists: dict[str, tuple[ListEntry, ...]], overflow: bool
 ) -> RuleSet:
@@ -148,7 +159,7 @@ def _random_rule(
         outcome="approve" if stage == "exempt" else rng.choice(OUTCOMES[1:]),
         reasons=Reasons(f"reason {number}", f"理由 {number}"),
         owner="fraud team",
-        typology="any",
+        typology=rng.choice(("cnp", "mule")),
         stage=stage,
         on_unknown=rng.choice(fallbacks),
         on_error=rng.choice(fallbacks),

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from features.sheet import Layout, sheet_of
+from rules.alert_records import Notification
 from sekisho.batch import Batch
 from sekisho.compile import Engine
 from sekisho.decision import encode_decisions
@@ -20,10 +21,11 @@ from sekisho.testing.reference.intake import Event
 
 @dataclass
 class Run:
-    """What came out: a record (a JSON line) an event of a decided kind, and the features of each that was decided."""
+    """What came out: a record (a JSON line) and the features of each event of a decided kind, and all notifications."""
 
     records: list[bytes] = field(default_factory=list)
     features: list[dict[str, Value]] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
 
 
 def run_engine(
@@ -52,5 +54,6 @@ def batch_of(layout: Layout, events: Sequence[Event]) -> Batch:
 def _note(engine: Engine, decided: Decided, run: Run) -> None:
     blob, offsets = encode_decisions(engine, decided)
     run.records += [blob[a:b].tobytes() for a, b in pairwise(offsets)]
+    run.notifications += decided.notifications
     names = [name for name, _ in engine.pack.query.features]
     run.features += [{name: decided.sheet.value(name, int(i)) for name in names} for i in decided.rows]

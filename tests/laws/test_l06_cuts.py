@@ -17,7 +17,7 @@ EVENTS = 60
 
 
 def compare(pack: Pack, view: View, run: Run) -> None:
-    """Records byte for byte, and the features of every decided event with ==, floats too."""
+    """Records byte for byte, features of every decided event with ==, floats too; notifications."""
     differences = [
         Difference(view.rows.index(row), name, row[name], theirs[name])
         for row, theirs in zip(view.decided, run.features, strict=True)
@@ -26,6 +26,7 @@ def compare(pack: Pack, view: View, run: Run) -> None:
     ]
     assert not differences, report(pack, view, differences)
     assert run.records == view.records, pack.name
+    assert run.notifications == view.notifications, pack.name
 
 
 @pytest.mark.parametrize("block", range(30))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 from features.query import Stage
 from features.types import Type
+from rules.alert_records import Notification, build_alert
 from sekisho.pack import Pack
+from sekisho.testing.reference.alerts import AlertState, group
 from sekisho.testing.reference.expressions import EPOCH, ERROR, Row, evaluate
-from sekisho.testing.reference.intake import Admission, Event, IntakeState, Place, admit, derive, place
-from sekisho.testing.reference.rules import judge
-from sekisho.testing.reference.scores import score
+from sekisho.testing.reference.intake import NEVER, Admission, Event, IntakeState, Place, admit, derive, place
+from sekisho.testing.reference.rules import Answers, judge
+from sekisho.testing.reference.scores import Score, score
 from sekisho.testing.reference.windows import Windows
 
 Decision = dict[str, Any]
+NO_CLOCK = -(2**62)  # an alert's clock before any event was accepted
 
 
 @dataclass
@@ -26,6 +29,7 @@ class State:
 
     intake: IntakeState = field(default_factory=IntakeState)
     windows: Windows = field(default_factory=Windows)
+    alerts: AlertState = field(default_factory=AlertState)
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,13 @@ class Folded:
     """What became of one event.
 
     rows: its own, with every window call and output as of its arrival, then those of its legs.
-    record: its decision or duplicate record; None for a kind that is not decided.
+    record: its decision or duplicate record; None for a kind that is not decided.   notifications: what it sets off.
     """
 
     admission: Admission
     rows: list[Row]
     record: Decision | None
+    notifications: Sequence[Notification] = ()
 
 
 def reference_step(pack: Pack, state: State, events: Sequence[Event]) -> list[Decision]:
@@ -58,8 +63,15 @@ def fold(pack: Pack, state: State, event: Event) -> Folded:
     rows = [admission.row, *(derive(pack, admission.row, pack.rules.lists) if enters else [])]
     if not admission.duplicate_of:
         rows = [features(pack, state, row, enters=enters) for row in rows]
-    decided = admission.row["kind"] in pack.policy.decide
-    return Folded(admission, rows, _record(pack, event, admission, rows[0]) if decided else None)
+    if admission.row["kind"] not in pack.policy.decide:
+        return Folded(admission, rows, None)
+    head = _head(pack, event, admission)
+    if admission.duplicate_of:
+        return Folded(admission, rows, head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash})
+    scored, scores = _score(pack, rows[0])
+    answers = judge(pack.rules, scored, pack.rules.lists, admission.degraded, pack.policy.on_degraded)
+    record = head | _decision(pack, admission, scored, scores, answers)
+    return Folded(admission, rows, record, _notify(pack, state, scored, record, answers))
 
 
 def features(pack: Pack, state: State, row: Row, *, enters: bool) -> Row:
@@ -87,20 +99,17 @@ def record_id(where: Place) -> str:
     return sha256(place_bytes).hexdigest()[:32]
 
 
-def _record(pack: Pack, event: Event, admission: Admission, row: Row) -> Decision:
-    """The decision, or the record that names the first decision of the same event, in the order of the wire (L8)."""
+def _head(pack: Pack, event: Event, admission: Admission) -> Decision:
+    """How every record begins, in the order of the wire."""
     topic, partition, offset = place(event)
-    head = {
+    return {
         "v": 1,
         "id": record_id(place(event)),
-        "event_id": row["event_id"],
-        "payment_id": row.get("payment_id"),
-        "event_time": _clock_text(int(row["event_time"])),  # type: ignore[arg-type]
+        "event_id": admission.row["event_id"],
+        "payment_id": admission.row.get("payment_id"),
+        "event_time": _clock_text(int(admission.row["event_time"])),  # type: ignore[arg-type]
         "source": {"topic": topic, "partition": partition, "offset": offset},
     }
-    if admission.duplicate_of:
-        return head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash}
-    return head | _decide(pack, admission, row)
 
 
 def _clock_text(at_us: int) -> str:
@@ -108,15 +117,20 @@ def _clock_text(at_us: int) -> str:
     return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
 
 
-def _decide(pack: Pack, admission: Admission, row: Row) -> Decision:
+def _score(pack: Pack, row: Row) -> tuple[Row, list[Score]]:
+    """The row with the columns of every model, and their scores."""
     scores = [score(scorer, row, _scales(pack)) for scorer in pack.models]
-    row = {**row, **{f"{s.name}_{part}": getattr(s, part) for s in scores for part in ("score", "raw", "probability")}}
-    answers = judge(pack.rules, row, pack.rules.lists, admission.degraded, pack.policy.on_degraded)
+    parts = ("score", "raw", "probability")
+    return {**row, **{f"{each.name}_{part}": getattr(each, part) for each in scores for part in parts}}, scores
+
+
+def _decision(pack: Pack, admission: Admission, row: Row, scores: list[Score], answers: Answers) -> Decision:
+    """The rest of a decision (L8). A feature that overflowed is NULL, and flagged (L7)."""
     overflow = any(row[name] is ERROR for name, _ in pack.query.features)
     return {
         "outcome": answers.outcome,
-        "score": max((s.score for s in scores), default=None),
-        "models": [{"name": s.name, "score": s.score, "raw": s.raw, "probability": s.probability} for s in scores],
+        "score": max((each.score for each in scores), default=None),
+        "models": [asdict(each) for each in scores],
         "rules": [
             {"id": rule.id, "outcome": rule.outcome, "reason": {"en": rule.reasons.en, "ja": rule.reasons.ja}}
             for rule in answers.hits
@@ -128,6 +142,26 @@ def _decide(pack: Pack, admission: Admission, row: Row) -> Decision:
         "flags": [*admission.flags, *(["overflow"] if overflow else [])],
         "pack": pack.hash,
     }
+
+
+def _notify(pack: Pack, state: State, row: Row, record: Decision, answers: Answers) -> Sequence[Notification]:
+    """Group the alert of a decision, if it is one that somebody should see. Only live rules can speak in it (L9)."""
+    policy = pack.alert
+    if policy is None or answers.outcome not in policy.outcomes:
+        return ()
+    alert = build_alert(
+        policy,
+        answers.hits,
+        decision_id=record["id"],
+        payment_id=record["payment_id"],
+        event_time_us=int(row["event_time"]),  # type: ignore[arg-type]
+        clock_us=NO_CLOCK if state.intake.watermark == NEVER else int(state.intake.watermark),
+        outcome=answers.outcome,
+        score=record["score"],
+        amount=row.get(policy.amount_field),  # type: ignore[arg-type]
+        keys={name: row.get(name) for name in policy.group_by},
+    )
+    return group(policy, state.alerts, alert)
 
 
 def _scales(pack: Pack) -> dict[str, int]:
