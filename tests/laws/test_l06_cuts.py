@@ -60,6 +60,14 @@ def test_every_cut_and_thread_count_gives_the_same_bytes(seed: int) -> None:
     assert all(run == runs[0] for run in runs)
 
 
+@pytest.mark.parametrize("seed", range(6000, 6008))
+def test_long_logs_forget_nothing_that_can_be_seen(seed: int) -> None:
+    """L4: over hundreds of events of few keys, what the engine has evicted by then is never missed."""
+    pack, log = random_case(seed, 600)
+    _, run = run_engine(compile_pack(pack), log, 64, 2)
+    compare(pack, view_of(pack, log), run)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("block", range(100))
 def test_ten_thousand_cases(block: int) -> None:
