@@ -161,7 +161,8 @@ def _enum_names(members: type[IntEnum]) -> pa.Array:
 
 
 def _numbered_names(prefix: str, count: int) -> pa.Array:
-    return pa.array([f"{prefix}-{k:08d}" for k in range(count)])
+    numbers = pc.utf8_lpad(pa.array(np.arange(count)).cast(pa.string()), 8, "0")
+    return pc.binary_join_element_wise(prefix, numbers, "-")
 
 
 def _nullable(values: Array, type: pa.DataType, factor: int = 1) -> pa.Array:
