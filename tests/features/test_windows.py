@@ -11,7 +11,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from features import intern
 from features.expr import Column
+from features.kernel import kernel
 from features.query import FUNCTIONS, Frame, WindowCall
 from features.refusal import Refusal
 from features.sheet import DEGRADED, ENTERS, ERROR, SKIPPED, VALID, Layout, Sheet, sheet_of, take
@@ -308,6 +310,30 @@ def test_unwanted_values_are_null_and_their_events_still_count() -> None:
     advance(plan, WindowState.empty(plan), sheet, fate, marks, sheet.layout["event_time"], wanted=wanted)
     for i, row in enumerate(want):
         assert [sheet.value(call.name, i) for call in calls] == (row if wanted[i] else [None] * len(calls))
+
+
+@kernel
+def hash_of(key: np.ndarray) -> int:
+    return intern.hash_words(key, 0, len(key))
+
+
+def test_keys_of_equal_hash_are_two_keys() -> None:
+    """L3: whoever computes a key with another's hash still stands in no window of it."""
+
+    def mixed(word: int) -> int:
+        h = (int(intern._SEED) ^ 2 ^ word) * int(intern._FACTOR) % 2**64
+        return (h << 29 | h >> 35) % 2**64
+
+    one, other = np.array([1, 2]), np.array([3, 2 ^ mixed(1) ^ mixed(3)], np.uint64).view(np.int64)
+    assert hash_of(one) == hash_of(other)
+    parts = (Column(BIGINT, "shop"), Column(COLUMNS["amount"], "amount"))
+    calls = [WindowCall("n", "count_star", None, None, parts, Frame("range", 9), BIGINT)]
+    events = [
+        {**dict.fromkeys(COLUMNS), "event_time": i, "shop": int(shop), "amount": int(amount)}
+        for i, (shop, amount) in enumerate((one, other, one))
+    ]
+    plan, sheet = prepare(calls, events)
+    assert run(plan, calls, sheet, np.zeros(3, np.uint8), np.arange(3) - 1) == [[1], [1], [2]]
 
 
 def test_quiet_keys_texts_and_rows_are_freed() -> None:

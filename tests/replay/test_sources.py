@@ -90,6 +90,15 @@ def test_sources_merge_by_arrival(engine, tmp_path):
     assert bare(decide(engine, parts, tmp_path)[0]) == bare(whole)
 
 
+def test_logs_that_arrive_at_once_keep_their_order(engine, tmp_path):
+    """At equal arrival the first log goes first, and each log stays in its own order."""
+    rows = [{**row, "seen": f"2026-03-02T00:00:{i % 20 // 10:02d}Z"} for i, row in enumerate(events(40))]
+    logs = [write(tmp_path / f"part{k}.jsonl", rows[20 * k : 20 * k + 20]) for k in range(2)]
+    records, *_ = decide(engine, [Input(log, arrived_at="$.seen") for log in logs], tmp_path)
+    order = [*range(10), *range(20, 30), *range(10, 20), *range(30, 40)]
+    assert [record["event_id"] for record in records] == [f"e{i}" for i in order]
+
+
 def test_a_log_out_of_its_own_order_is_refused(engine, tmp_path):
     """A file that is not sorted by the arrival that it claims is an error with the row's number."""
     rows = [{**row, "seen": row["event_time"]} for row in events(50)]
