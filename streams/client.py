@@ -139,7 +139,7 @@ class KafkaReader:
         for each in raw:
             if each.error() is None:
                 messages.append(_message(each))
-            elif each.error().code() == KafkaError._PARTITION_EOF:  # type: ignore[union-attr]
+            elif each.error().code() == KafkaError._PARTITION_EOF:
                 ended.add((each.topic() or "", each.partition() or 0))
             else:
                 raise _failure(each)
@@ -222,7 +222,7 @@ class KafkaWriter:
 
     def close(self) -> None:
         """Drop what is queued and in flight, and let the client end aside."""
-        producer, self.producer = self.producer, None  # type: ignore[assignment]
+        producer, self.producer = self.producer, None
         if producer is not None:
             producer.purge()
             _apart(lambda: producer.flush(_CLOSE_S))
@@ -286,9 +286,9 @@ class KafkaLeadership:
 
 def _message(raw: RawMessage) -> Message:
     return Message(
-        raw.topic(),  # type: ignore[arg-type]
-        raw.partition(),  # type: ignore[arg-type]
-        raw.offset(),  # type: ignore[arg-type]
+        raw.topic(),
+        raw.partition(),
+        raw.offset(),
         raw.timestamp()[1] * 1000,
         raw.key(),
         raw.value(),

@@ -1,4 +1,4 @@
-"""`sekisho config` and `sekisho topics`: settings checked, topics made and compared."""
+"""`sekisho config`, `sekisho topics` and `sekisho worker`."""
 
 from __future__ import annotations
 
@@ -68,3 +68,17 @@ def topics_check(file: Path) -> None:
     if problems := check_topics(settings):
         raise SekishoError("\n".join(problems), "create missing topics: sekisho topics create; alter others by hand")
     click.echo(f"all topics are as they should be on {settings.kafka.bootstrap}")
+
+
+@click.command()
+@CONFIG
+def worker(file: Path) -> None:
+    """Score payments as they arrive, or stand by for the worker that does."""
+    import faust
+
+    from streams.app import make_app
+
+    settings = load_settings(file)
+    settings.state.mkdir(parents=True, exist_ok=True)
+    app = make_app(settings)
+    faust.Worker(app, loglevel="INFO").execute_from_commandline()

@@ -177,7 +177,7 @@ class Fold:
         self.close()
         self.status.rebuilds += 1
         self.pending = self.unconfirmed = None
-        place = self.snapshots.load(self.scorer) if trust else None
+        place = self.snapshots.load() if trust else None
         if place is None:
             self.scorer.reset()
         self.place = place or Place()
@@ -185,7 +185,7 @@ class Fold:
     def _save_when_due(self, active: bool) -> None:
         # Here no outputs are open that a snapshot would lack: a batch's record confirms all before it.
         if self.snapshots.due(self.broker.now(), active):
-            self.snapshots.save(self.scorer, self.at(), self.broker.now(), active)
+            self.snapshots.save(self.at(), self.broker.now(), active)
 
     def _inputs(self) -> Feed:
         if self._feed is None:

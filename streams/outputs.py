@@ -63,13 +63,13 @@ class Scorer(Protocol):
 
 
 class Snapshots(Protocol):
-    """Where states are kept."""
+    """Where the states of a scorer are kept."""
 
     def due(self, now: float, active: bool) -> bool:
         """True when it is time for another. An active lane waits longer: a standby may do it."""
 
-    def save(self, scorer: Scorer, place: Place, now: float, active: bool) -> None:
-        """Keep the state and its place. Reports failure, never raises."""
+    def save(self, place: Place, now: float, active: bool) -> None:
+        """Keep the scorer's state and its place. Reports failure, never raises."""
 
-    def load(self, scorer: Scorer) -> Place | None:
+    def load(self) -> Place | None:
         """Put the newest good state into the scorer; None where there is none, the scorer then being reset."""

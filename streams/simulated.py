@@ -198,6 +198,7 @@ class SimulatedWriter:
     def __init__(self, broker: SimulatedBroker, epoch: int) -> None:
         self.broker, self.epoch = broker, epoch
         self.transaction: Transaction | None = None
+        self.offset: int | None = None
 
     def begin(self) -> None:
         self._fenced()

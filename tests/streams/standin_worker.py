@@ -62,7 +62,12 @@ class ArmedWriter(KafkaWriter):
 def main() -> None:
     settings = settings_for(BOOTSTRAP, PREFIX, DELIVERY)
     clients = KafkaBroker(settings, ArmedWriter)
-    lane = Lane(clients, Folding(PREFIX), Kept(), settings.topics, settings.lane, lambda line: print(line, flush=True))
+    scorer = Folding(PREFIX)
+
+    def log(line: str) -> None:
+        print(line, flush=True)
+
+    lane = Lane(clients, scorer, Kept(scorer), settings.topics, settings.lane, log)
     phase = ""
     while True:
         lane.turn()

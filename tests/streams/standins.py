@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from streams.broker import Message, Send
 from streams.journal_tail import Place
-from streams.outputs import Outputs, Scorer
+from streams.outputs import Outputs
 
 
 class Folding:
@@ -38,24 +38,21 @@ class Folding:
 
 
 class Kept:
-    """Snapshots in memory, shared by all lanes."""
+    """Snapshots in memory; lanes that share a shelf share them."""
 
-    def __init__(self) -> None:
-        self.last: tuple[bytes, int, Place] | None = None
-        self.at = 0.0
+    def __init__(self, scorer: Folding, shelf: dict[str, tuple[bytes, int, Place]] | None = None) -> None:
+        self.scorer, self.shelf, self.at = scorer, {} if shelf is None else shelf, 0.0
 
     def due(self, now: float, active: bool) -> bool:
         return now > self.at + (0.2 if active else 0.1)
 
-    def save(self, scorer: Scorer, place: Place, now: float, active: bool) -> None:
-        assert isinstance(scorer, Folding)
-        self.last, self.at = (scorer.state, scorer.count, place), now
+    def save(self, place: Place, now: float, active: bool) -> None:
+        self.shelf["last"], self.at = (self.scorer.state, self.scorer.count, place), now
 
-    def load(self, scorer: Scorer) -> Place | None:
-        assert isinstance(scorer, Folding)
-        if self.last is None:
+    def load(self) -> Place | None:
+        if not self.shelf:
             return None
-        scorer.state, scorer.count, place = self.last
+        self.scorer.state, self.scorer.count, place = self.shelf["last"]
         return place
 
 

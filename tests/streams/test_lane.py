@@ -82,6 +82,11 @@ def check(settings: Settings, prefix: str, exactly: bool = True) -> None:
     assert found == wanted if exactly else set(found) == set(wanted)
 
 
+def lane_of(settings: Settings, prefix: str) -> Lane:
+    scorer = Folding(prefix)
+    return Lane(Clients(settings), scorer, Kept(scorer), settings.topics, settings.lane)
+
+
 def run_until(lane: Lane, count: int, seconds: float = 60.0) -> None:
     """Turn the lane until it has decided so much."""
     deadline = time.monotonic() + seconds
@@ -96,7 +101,7 @@ def test_each_payment_is_decided_once(broker: KafkaBroker, prefix: str, delivery
     settings = settings_for(broker.bootstrap, prefix, delivery)
     create_topics(settings)
     produce(settings, 20_000)
-    lane = Lane(Clients(settings), Folding(prefix), Kept(), settings.topics, settings.lane)
+    lane = lane_of(settings, prefix)
     started = time.monotonic()
     run_until(lane, 20_000)
     print(f"{delivery}: {20_000 / (time.monotonic() - started):,.0f} payments/s, {lane.status}")
@@ -109,9 +114,9 @@ def test_a_standby_takes_over_warm(broker: KafkaBroker, prefix: str) -> None:
     settings = settings_for(broker.bootstrap, prefix)
     create_topics(settings)
     produce(settings, 2_000)
-    first = Lane(Clients(settings), Folding(prefix), Kept(), settings.topics, settings.lane)
+    first = lane_of(settings, prefix)
     run_until(first, 2_000)
-    second = Lane(Clients(settings), Folding(prefix), Kept(), settings.topics, settings.lane)
+    second = lane_of(settings, prefix)
     run_until(second, 2_000)
     assert second.status.phase != ACTIVE and second.fold.status.folded == first.status.batches
     produce(settings, 1_000)

@@ -17,6 +17,7 @@ from sekisho.journal import START, JournalRecord, decode
 from streams.broker import BrokerError, Message, Send, Writer
 from streams.feed import Feed
 from streams.fold import Fold
+from streams.journal_tail import Place
 from streams.lane import Lane
 from streams.outputs import Outputs, Pending
 from streams.settings import LaneSettings, TopicSettings
@@ -43,7 +44,7 @@ class World:
         self.settings = LaneSettings(
             delivery=delivery, batch_events=self.random.choice([1, 3, 8]), buffer_events=self.random.choice([6, 1000])
         )
-        self.kept = Kept()
+        self.shelf: dict[str, tuple[bytes, int, Place]] = {}
         self.last: dict[tuple[str, int], int] = {}
         self.rates = {fault: self.random.choice([0.0, 0.01, 0.04]) for fault in ("kill", "lose", "stop", "expire")}
         self.rates["late"] = self.random.choice([0.0, 0.3])
@@ -97,7 +98,9 @@ class World:
             return
         if name not in self.lanes:
             broker = SimulatedBroker(self.cluster, "lane", lambda op: self.trouble(name, op), self.late)
-            self.lanes[name] = self.lane(broker, Folding(), self.kept, TOPICS, self.settings)
+            scorer = Folding()
+            kept = Kept(scorer, self.shelf)
+            self.lanes[name] = self.lane(broker, scorer, kept, TOPICS, self.settings)
         try:
             self.lanes[name].turn()
         except Killed:
@@ -291,7 +294,7 @@ def _saves_ahead(fold: Fold) -> Pending | None:
     """A snapshot of the state as it is, at the place as it is."""
     pending = DECIDE(fold)
     if pending is not None and fold.snapshots.due(fold.broker.now(), True):
-        fold.snapshots.save(fold.scorer, fold.at(), fold.broker.now(), True)
+        fold.snapshots.save(fold.at(), fold.broker.now(), True)
     return pending
 
 

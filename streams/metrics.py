@@ -1,0 +1,49 @@
+"""A lane's figures in Prometheus' text format."""
+
+from __future__ import annotations
+
+from streams.lane import ACTIVE, Lane
+
+_COUNTERS = {
+    "events": "events decided by this worker, dead letters among them",
+    "decisions": "decisions written",
+    "alerts": "alerts written",
+    "dead_letters": "dead letters written",
+    "batches": "batches written",
+    "errors": "errors of clients, each followed by new clients",
+    "fencings": "times that another worker took over from this one",
+    "takeovers": "times that this worker began to take over",
+}
+_FOLD_COUNTERS = {
+    "folded": "batches recomputed from the journal and compared with it",
+    "differences": "batches that were recomputed to other bytes: page somebody",
+    "rebuilds": "states restored from a snapshot or the log",
+}
+
+
+def render_metrics(lane: Lane | None) -> str:
+    """All metrics; before the lane is there, only that it is not."""
+    lines = [*_metric("up", "gauge", "1 once the lane runs", int(lane is not None))]
+    if lane is None:
+        return "\n".join(lines) + "\n"
+    for record, texts in ((lane.status, _COUNTERS), (lane.fold.status, _FOLD_COUNTERS)):
+        for name, text in texts.items():
+            lines += _metric(f"{name}_total", "counter", text, getattr(record, name))
+    lines += _metric("active", "gauge", "1 on the worker that decides", int(lane.status.phase == ACTIVE))
+    lines += _metric("journal_sequence", "gauge", "the last batch that this worker stands behind", lane.status.sequence)
+    lines += _metric("epoch", "gauge", "the epoch of that batch", lane.status.epoch)
+    if lane.fold.status.watermark_us is not None:
+        seconds = lane.fold.status.watermark_us / 1e6
+        lines += _metric("watermark_seconds", "gauge", "the greatest event time accepted, since 1970", seconds)
+    lines += _header("position", "gauge", "the next offset to decide")
+    for (topic, partition), offset in sorted(lane.status.positions.items()):
+        lines.append(f'sekisho_position{{topic="{topic}",partition="{partition}"}} {offset}')
+    return "\n".join(lines) + "\n"
+
+
+def _metric(name: str, kind: str, text: str, value: float) -> list[str]:
+    return [*_header(name, kind, text), f"sekisho_{name} {value}"]
+
+
+def _header(name: str, kind: str, text: str) -> list[str]:
+    return [f"# HELP sekisho_{name} {text}", f"# TYPE sekisho_{name} {kind}"]
