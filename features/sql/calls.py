@@ -76,6 +76,8 @@ class Calls:
         argument = self._argument(parts, name)
         if name == "count" and argument is None:
             name = "count_star"
+        elif name == "count" and isinstance(parts.function.this, exp.Distinct):
+            name = "count_distinct"
         condition = None if parts.filter is None else self.rows.condition(parts.filter)
         self._check_distinct(parts, name, frame)
         self._check_kinds(window, name, argument, condition, partition, parts.ignore_nulls)
