@@ -10,6 +10,7 @@ from features.query import FUNCTIONS
 from features.schema import Schema
 
 ZONES = ("Asia/Tokyo", "Europe/Paris", "America/New_York", "UTC")
+PARTS = ("year", "month", "day", "hour", "minute", "dow", "isodow", "doy", "week")
 WIDTHS = ("1 SECOND", "10 SECOND", "1 MINUTE", "10 MINUTE", "1 HOUR", "1 DAY", "30 DAY")
 
 
@@ -84,6 +85,9 @@ def _test(rng: Random, name: str, kind: str) -> str:
 
 def _output(draft: Draft, name: str) -> tuple[str, str, str]:
     """One output, its name, and the kind of its values."""
+    if draft.chance(0.2):
+        text, kind = _row_expression(draft)
+        return f"{text} AS {name}", name, kind
     function = draft.pick(FUNCTIONS)
     call, kind = _call(draft, function)
     if kind == "exact" and draft.chance(0.5):
@@ -96,6 +100,46 @@ def _output(draft: Draft, name: str) -> tuple[str, str, str]:
         unit = draft.pick(("second", "minute", "hour", "day"))
         call, kind = f"date_diff('{unit}', {call}, event_time)", "exact"
     return f"{call} AS {name}", name, kind
+
+
+def _row_expression(draft: Draft) -> tuple[str, str]:
+    """An expression over fields alone."""
+    zone, part = (
+        draft.pick(ZONES),
+        draft.pick(("year", "month", "day", "hour", "minute", "dow", "isodow", "doy", "week")),
+    )
+    digits = draft.pick(("-2", "-1", "0", "1"))
+    return draft.rng.choice(
+        (
+            ("TRY_CAST(note AS BIGINT)", "exact"),
+            ("TRY_CAST(note AS DECIMAL(18, 1))", "exact"),
+            ("TRY_CAST(note AS DOUBLE)", "double"),
+            (f"round(amount, {digits})", "exact"),
+            (f"round(ratio, {digits})", "double"),
+            ("floor(quantity)", "exact"),
+            ("ceil(quantity)", "exact"),
+            ("floor(ratio)", "double"),
+            ("CAST(quantity AS BIGINT)", "exact"),
+            ("CAST(least(greatest(ratio, -1000.5), 1000.5) AS DECIMAL(18, 1))", "exact"),
+            ("CAST(amount AS DOUBLE) * 1.1", "double"),
+            ("arrival_lag // 7", "exact"),
+            ("arrival_lag % 1000", "exact"),
+            ("amount % NULLIF(quantity, 0)", "exact"),
+            ("amount * quantity / 3" if draft.overflow else "amount * 3 / 7", "double"),
+            ("amount - quantity", "exact"),
+            ("-amount", "exact"),
+            ("length(note)", "exact"),
+            ("epoch_us(event_time - occurred_at)", "exact"),
+            (f"extract({part} FROM event_time AT TIME ZONE '{zone}')", "exact"),
+            ("date_diff('day', occurred_at, event_time)", "exact"),
+            ("occurred_at < event_time - INTERVAL 1 HOUR", "bool"),
+            ("country IS DISTINCT FROM note", "bool"),
+            ("note LIKE '_1%'", "bool"),
+            ("amount BETWEEN quantity AND 300", "bool"),
+            ("CASE WHEN is_online THEN card_id WHEN is_online IS NULL THEN country END", "text"),
+            ("NULLIF(terminal_id, card_id)", "text"),
+        )
+    )
 
 
 def _around_exact(draft: Draft, call: str, function: str) -> tuple[str, str]:
