@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import bare, inner
 from features.sheet import DEGRADED, ENTERS, HANDLE_BITS, NULL, SKIPPED, VALID, Bytes, Ints, Layout, Sheet
 from sekisho.batch import Batch
 from sekisho.ledger import HEADER, NEVER, Ledger, append, expire, find, new_ledger, record_words
@@ -169,7 +169,7 @@ def _reserve(plan: IntakePlan, state: IntakeState, sheet: Sheet) -> None:
         state.verdicts.reserve(n * (HEADER + 2) + padded(plan.names), n)
 
 
-@kernel
+@inner
 def _same_text(text: Bytes, a: int, b: int) -> bool:
     length = a & _LENGTH
     if length != b & _LENGTH:
@@ -181,7 +181,7 @@ def _same_text(text: Bytes, a: int, b: int) -> bool:
     return True
 
 
-@kernel
+@inner
 def _index_of(text: Bytes, handle: int, handles: Ints) -> int:
     for k in range(len(handles)):
         if _same_text(text, handle, handles[k]):
@@ -189,7 +189,7 @@ def _index_of(text: Bytes, handle: int, handles: Ints) -> int:
     return -1
 
 
-@kernel
+@bare
 def _admit(
     done: int, cells: Ints, valid: Bytes, text: Bytes, extra: Bytes, used: Ints, content: Ints, topic: Ints,
     partition: Ints, offset: Ints,
@@ -219,7 +219,7 @@ def _admit(
         after = max(w, t) if outcome == ENTERS else w
         # 2. duplicates
         start, length = cells[id_row, i] >> HANDLE_BITS, cells[id_row, i] & _LENGTH
-        at = find(seen, seen_table, 5, text, start, length)
+        at = find(seen, seen_table, _SEEN_WORDS, text, start, length, 0)
         if at >= 0:
             record = at + HEADER
             if seen[record] == content[i, 0] and seen[record + 1] == content[i, 1]:
@@ -231,7 +231,7 @@ def _admit(
         payment = -1
         if outcome == ENTERS and payment_row >= 0 and valid[payment_row, i] == VALID and not decided[kind]:
             handle = cells[payment_row, i]
-            payment = find(payments, payment_table, 2 * len(inherit), text, handle >> HANDLE_BITS, handle & _LENGTH)
+            payment = find(payments, payment_table, 2 * len(inherit), text, handle >> HANDLE_BITS, handle & _LENGTH, 0)
             if payment < 0:
                 for k in range(len(inherit)):
                     if valid[inherit[k], i] != VALID:
@@ -258,7 +258,7 @@ def _admit(
                     cells[row, i], valid[row, i] = cell, VALID
         # 2. and 4.: remember the id's first record, and the payment
         if at < 0:
-            record = append(seen, seen_table, seen_marks, 5, text, start, length, after, 0) + HEADER
+            record = append(seen, seen_table, seen_marks, _SEEN_WORDS, text, start, length, 0, after, 0) + HEADER
             seen[record], seen[record + 1] = content[i, 0], content[i, 1]
             seen[record + 2], seen[record + 3], seen[record + 4] = topic[i], partition[i], offset[i]
         if outcome == ENTERS and payment_row >= 0 and len(inherit) and valid[payment_row, i] == VALID and decided[kind]:
@@ -276,7 +276,7 @@ def _admit(
     return n
 
 
-@kernel
+@inner
 def _remember_payment(
     i: int, cells: Ints, valid: Bytes, text: Bytes, payment_row: int, inherit: Ints, inherit_text: Bytes,
     heap: Ints, table: Ints, marks: Ints, stamp: int,
@@ -284,13 +284,13 @@ def _remember_payment(
     """Write what follow-ups will inherit; a payment_id that is known already keeps its first payment."""
     start, length = cells[payment_row, i] >> HANDLE_BITS, cells[payment_row, i] & _LENGTH
     words = 2 * len(inherit)
-    if find(heap, table, words, text, start, length) >= 0:
+    if find(heap, table, words, text, start, length, 0) >= 0:
         return
     size = 0
     for k in range(len(inherit)):
         if inherit_text[k] and valid[inherit[k], i] == VALID:
             size += cells[inherit[k], i] & _LENGTH
-    at = append(heap, table, marks, words, text, start, length, stamp, size)
+    at = append(heap, table, marks, words, text, start, length, 0, stamp, size)
     octets = heap.view(np.uint8)
     write = 8 * record_words(words, length, 0)
     for k in range(len(inherit)):
@@ -306,7 +306,7 @@ def _remember_payment(
         heap[at + HEADER + 2 * k] = cell
 
 
-@kernel
+@inner
 def _verdict(
     i: int, cells: Ints, valid: Bytes, text: Bytes, class_row: int, reversal_row: int, fraud: Ints, names: Ints,
     heap: Ints, table: Ints, marks: Ints,
@@ -324,13 +324,10 @@ def _verdict(
         says = False
     handle = cells[names[which], i]
     start, length = handle >> HANDLE_BITS, handle & _LENGTH
-    key = np.empty(length + 1, np.uint8)  # the field's number, so that a card and an account never meet
-    key[0] = which
-    for k in range(length):
-        key[k + 1] = text[start + k]
-    at = find(heap, table, 1, key, 0, length + 1)
+    # The field is the key's space, so that a card and an account of one name never meet.
+    at = find(heap, table, 1, text, start, length, which)
     if at < 0:
-        at = append(heap, table, marks, 1, key, 0, length + 1, NEVER, 0)
+        at = append(heap, table, marks, 1, text, start, length, which, NEVER, 0)
         heap[at + HEADER] = 0
     before = heap[at + HEADER]
     heap[at + HEADER] = 1 if says else 0

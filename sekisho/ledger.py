@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from features.hashing import hash_bytes
-from features.kernel import kernel
+from features.kernel import bare
 from features.sheet import Bytes, Ints
 
-SIZE, HASH, KEY_BYTES, STAMP = 0, 1, 2, 3
+SIZE, HASH, KEY, STAMP = 0, 1, 2, 3  # KEY: the key's length in bytes, and above it the space that it belongs to
 HEADER = 4
+SPACE_BITS = 32
 # What stands in `marks`.
 HEAD, TAIL, COUNT = 0, 1, 2
 NEVER = -(2**62)  # before every event time
@@ -67,7 +68,7 @@ def new_ledger(words: int, arrays: Mapping[str, npt.NDArray[np.int64]] | None = 
     return ledger
 
 
-@kernel
+@bare
 def _records(heap: Ints, marks: Ints) -> int:
     at, count = marks[HEAD], 0
     while at < marks[TAIL]:
@@ -76,7 +77,7 @@ def _records(heap: Ints, marks: Ints) -> int:
     return count
 
 
-@kernel
+@bare
 def _index(heap: Ints, table: Ints, marks: Ints) -> int:
     """Enter every record of the heap into an empty table."""
     mask = len(table) - 1
@@ -91,25 +92,26 @@ def _index(heap: Ints, table: Ints, marks: Ints) -> int:
     return count
 
 
-@kernel
+@bare
 def record_words(words: int, key_bytes: int, text_bytes: int) -> int:
     """How many words a record takes."""
     return HEADER + words + (key_bytes + 7) // 8 + (text_bytes + 7) // 8
 
 
-@kernel
-def find(heap: Ints, table: Ints, words: int, key: Bytes, start: int, length: int) -> int:
-    """The position of the record of key[start : start + length], or -1. Expired records are found, too."""
-    hashed = np.int64(hash_bytes(key, start, length, 0))
+@bare
+def find(heap: Ints, table: Ints, words: int, text: Bytes, start: int, length: int, space: int) -> int:
+    """The position of the record of the key text[start : start + length] in its space, or -1, expired or not."""
+    hashed = np.int64(hash_bytes(text, start, length, space))
+    key = length | space << SPACE_BITS
     octets = heap.view(np.uint8)
     mask = len(table) - 1
     slot = hashed & mask
     while table[slot]:
         at = table[slot] - 1
-        if heap[at + HASH] == hashed and heap[at + KEY_BYTES] == length:
+        if heap[at + HASH] == hashed and heap[at + KEY] == key:
             base, same = 8 * (at + HEADER + words), True
             for k in range(length):
-                if octets[base + k] != key[start + k]:
+                if octets[base + k] != text[start + k]:
                     same = False
                     break
             if same:
@@ -118,18 +120,20 @@ def find(heap: Ints, table: Ints, words: int, key: Bytes, start: int, length: in
     return -1
 
 
-@kernel
-def append(heap: Ints, table: Ints, marks: Ints, words: int, key: Bytes, start: int, length: int, stamp: int,
-           text_bytes: int) -> int:  # fmt: skip
-    """Write a record whose payload and text are still unset; its position. The room must have been reserved."""
-    hashed = np.int64(hash_bytes(key, start, length, 0))
+@bare
+def append(
+    heap: Ints, table: Ints, marks: Ints, words: int, text: Bytes, start: int, length: int, space: int, stamp: int,
+    extra_bytes: int,
+) -> int:  # fmt: skip
+    """Write a record whose payload and extra bytes are still unset; its position. The room must have been reserved."""
+    hashed = np.int64(hash_bytes(text, start, length, space))
     octets = heap.view(np.uint8)
     at = marks[TAIL]
-    heap[at + SIZE] = record_words(words, length, text_bytes)
-    heap[at + HASH], heap[at + KEY_BYTES], heap[at + STAMP] = hashed, length, stamp
+    heap[at + SIZE] = record_words(words, length, extra_bytes)
+    heap[at + HASH], heap[at + KEY], heap[at + STAMP] = hashed, length | space << SPACE_BITS, stamp
     base = 8 * (at + HEADER + words)
     for k in range(length):
-        octets[base + k] = key[start + k]
+        octets[base + k] = text[start + k]
     mask = len(table) - 1
     slot = hashed & mask
     while table[slot]:
@@ -140,7 +144,7 @@ def append(heap: Ints, table: Ints, marks: Ints, words: int, key: Bytes, start: 
     return at
 
 
-@kernel
+@bare
 def expire(heap: Ints, table: Ints, marks: Ints, before: int) -> None:
     """Forget the records stamped before `before`."""
     mask = len(table) - 1

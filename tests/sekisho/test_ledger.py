@@ -8,13 +8,13 @@ from sekisho import ledger as led
 
 def keyed(ledger, key):
     raw = np.frombuffer(key, np.uint8)
-    return led.find(ledger.heap, ledger.table, ledger.words, raw, 0, len(raw))
+    return led.find(ledger.heap, ledger.table, ledger.words, raw, 0, len(raw), 0)
 
 
 def write(ledger, key, stamp, payload):
     raw = np.frombuffer(key, np.uint8)
     ledger.reserve(int(led.record_words(ledger.words, len(raw), 0)), 1)
-    at = led.append(ledger.heap, ledger.table, ledger.marks, ledger.words, raw, 0, len(raw), stamp, 0)
+    at = led.append(ledger.heap, ledger.table, ledger.marks, ledger.words, raw, 0, len(raw), 0, stamp, 0)
     ledger.heap[at + led.HEADER] = payload
 
 
