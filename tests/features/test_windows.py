@@ -298,6 +298,21 @@ def test_eviction_is_never_seen(seed: int) -> None:
     check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
 
 
+def test_the_latest_that_may_come_sees_the_oldest_that_is_kept() -> None:
+    """L4: an event at W - lateness itself still has all of its frame, whenever rows were dropped before it."""
+    card, shop = Column(TEXT, "card"), Column(BIGINT, "shop")
+    calls = [
+        WindowCall("n", "count_star", None, None, (card,), Frame("range", 100), BIGINT),
+        WindowCall("m", "count_star", None, None, (shop,), Frame("rows", 2), BIGINT),
+        WindowCall("third", "lag", shop, None, (card, shop), Frame("range", None), BIGINT, offset=3),
+    ]
+    times = [time for k in range(400) for time in (k, k, k - LATENESS)]
+    events = [{**dict.fromkeys(COLUMNS), "event_time": time, "card": "c", "shop": 1} for time in times]
+    fate, marks = np.zeros(len(times), np.uint8), np.maximum.accumulate([-(2**63), *times[:-1]])
+    plan, sheet = prepare(calls, events)
+    check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+
+
 def test_unwanted_values_are_null_and_their_events_still_count() -> None:
     """The mask `wanted` changes no value that is wanted."""
     rng = random.Random("wanted")
