@@ -1,4 +1,4 @@
-"""`sekisho config`, `sekisho topics` and `sekisho worker`."""
+"""`sekisho config`, `sekisho topics`, `sekisho worker` and `sekisho generate`."""
 
 from __future__ import annotations
 
@@ -82,3 +82,21 @@ def worker(file: Path) -> None:
     settings.state.mkdir(parents=True, exist_ok=True)
     app = make_app(settings)
     faust.Worker(app, loglevel="INFO").execute_from_commandline()
+
+
+@click.command()
+@CONFIG
+@click.option("--events", type=click.IntRange(1), default=100_000, show_default=True, help="How many.")
+@click.option("--rate", type=click.FloatRange(0), default=1_000.0, show_default=True, help="A second; 0: no limit.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Equal seeds give equal events.")
+def generate(file: Path, events: int, rate: float, seed: int) -> None:
+    """Send a made-up bank's events to the first input topic."""
+    from streams.broker import BrokerError
+    from streams.generate import generate as send
+
+    settings = load_settings(file)
+    try:
+        send(settings, events, rate, seed, lambda sent: None)
+    except BrokerError as error:
+        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+    click.echo(f"sent {events:,} events to {settings.topics.input[0]}")

@@ -1,0 +1,111 @@
+"""A pack in the lane: cuts do not matter, dead letters name their place, snapshots continue to the same bytes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sekisho.compile import Engine, compile_pack
+from sekisho.load import load_pack
+from sekisho.packs import shipped_pack
+from sekisho.testing.world import world_of
+from streams.broker import Message, Send
+from streams.journal_tail import Place
+from streams.outputs import Outputs
+from streams.scoring import PackScorer
+from streams.settings import TopicSettings
+from streams.snapshots import FolderSnapshots
+
+TOPICS = TopicSettings(("payments",))
+PLACE = Place(41, 3, bytes(range(32)), {("payments", 0): 1000, ("payments", 1): 1000}, 57)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return compile_pack(load_pack(shipped_pack("card_payments")))
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> list[Message]:
+    """Two partitions of a bank's days, with a record that is cut off and one without a value."""
+    file = tmp_path_factory.mktemp("world") / "events.jsonl"
+    world_of(4_000).write_jsonl(file, 4_000)
+    values: list[bytes | None] = list(file.read_bytes().splitlines())
+    values[700], values[1_300] = (values[700] or b"")[:60], None
+    return [Message("payments", k % 2, k // 2, k, b"card%d" % (k % 9), value) for k, value in enumerate(values)]
+
+
+def _run(scorer: PackScorer, log: Sequence[Message], batch: int) -> list[Send]:
+    outputs: list[Outputs] = [scorer.decide(log[at : at + batch]) for at in range(0, len(log), batch)]
+    return [send for part in ("decisions", "alerts", "dead_letters") for out in outputs for send in getattr(out, part)]
+
+
+def test_cuts_do_not_matter(engine: Engine, log: list[Message]) -> None:
+    """L6: batches of 7, 64 and all give the same records for the same topics, partitions and keys."""
+    scorer = PackScorer(engine, TOPICS)
+    whole = _run(scorer, log, len(log))
+    assert {send.topic for send in whole} == {TOPICS.decisions, TOPICS.alerts, TOPICS.dead_letters}
+    for batch in (7, 64):
+        scorer.reset()
+        assert _run(scorer, log, batch) == whole
+
+
+def test_warming_up_leaves_no_trace(engine: Engine, log: list[Message]) -> None:
+    """What is decided does not depend on whether the kernels were warmed."""
+    cold, warm = PackScorer(engine, TOPICS), PackScorer(engine, TOPICS)
+    warm.warm()
+    assert _run(warm, log, 500) == _run(cold, log, 500)
+
+
+def test_each_output_follows_its_event(engine: Engine, log: list[Message]) -> None:
+    """A decision has the partition and the key of its event; a dead letter names topic, partition, offset and byte."""
+    sends = _run(PackScorer(engine, TOPICS), log, 500)
+    decisions = [send for send in sends if send.topic == TOPICS.decisions]
+    places = {(m.partition, b'"offset":%d}' % m.offset): m.key for m in log}
+    for send in decisions:
+        offset = send.value[send.value.index(b'"offset":') : send.value.index(b"}") + 1]
+        assert places[send.partition, offset] == send.key
+    letters = [send for send in sends if send.topic == TOPICS.dead_letters]
+    assert [(send.partition, b'"code":"truncated"' in send.value) for send in letters] == [(0, True), (0, False)]
+    assert b'{"topic":"payments","partition":0,"offset":350}' in letters[0].value and b'"position":' in letters[0].value
+
+
+@pytest.mark.parametrize("active", [False, True], ids=["standby", "active"])
+def test_a_snapshot_continues_to_the_same_bytes(
+    engine: Engine, log: list[Message], tmp_path: Path, active: bool
+) -> None:
+    """L12: written by a standby or by an active lane's child, it continues as if nothing had been."""
+    scorer = PackScorer(engine, TOPICS)
+    snapshots = FolderSnapshots(scorer, tmp_path, 0.0, 2, print)
+    _run(scorer, log[:1000], 250)
+    snapshots.save(PLACE, 0.0, active)
+    while snapshots.child is not None:
+        snapshots.due(0.0, active)
+    rest = _run(scorer, log[1000:], 250)
+    other = PackScorer(engine, TOPICS)
+    assert FolderSnapshots(other, tmp_path, 0.0, 2, print).load() == PLACE
+    assert _run(other, log[1000:], 250) == rest
+
+
+def test_a_damaged_snapshot_falls_back_and_says_so(engine: Engine, tmp_path: Path) -> None:
+    """The newest good one counts; a few are kept; with none there is no state, and no error."""
+    lines: list[str] = []
+    snapshots = FolderSnapshots(PackScorer(engine, TOPICS), tmp_path / "state", 0.0, 2, lines.append)
+    assert snapshots.load() is None
+    for sequence in (1, 2, 3):
+        snapshots.save(Place(sequence, 1, bytes(32), {}, sequence), 0.0, active=False)
+    kept = sorted(path.name for path in (tmp_path / "state").iterdir())
+    assert kept == ["journal-000000000002", "journal-000000000003"]
+    (tmp_path / "state" / kept[1] / "watermark.npy").write_bytes(b"damaged")
+    restored = snapshots.load()
+    assert restored is not None and restored.sequence == 2
+    assert any("refused: watermark.npy is missing or damaged" in line for line in lines)
+
+
+def test_a_folder_that_cannot_be_written_is_told(engine: Engine, tmp_path: Path) -> None:
+    """A full disk or a wrong folder costs the snapshot, not the lane."""
+    (tmp_path / "state").write_text("a file stands where the folder should")
+    lines: list[str] = []
+    snapshots = FolderSnapshots(PackScorer(engine, TOPICS), tmp_path / "state", 0.0, 2, lines.append)
+    snapshots.save(PLACE, 0.0, active=False)
+    assert "was not written" in snapshots.failed and lines == [snapshots.failed]
