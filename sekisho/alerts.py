@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.sheet import ENTERS, VALID, Bytes, Ints, Sheet
+from features.sheet import ENTERS, SKIPPED, VALID, Ints, Sheet
 from rules.alert_records import Alert, build_alert
 from rules.evaluate import HIT, RuleResults
 from rules.records import OUTCOMES, AlertPolicy
@@ -17,18 +17,25 @@ def alerts_of(
     policy: AlertPolicy,
     sheet: Sheet,
     admission: Admission,
+    rows: Ints,
     ids: Ints,
     results: RuleResults,
-    wanted: Bytes,
 ) -> list[Alert]:
-    """One alert for each decided event whose outcome is among the policy's, in arrival order."""
+    """One alert for each decision whose outcome is among the policy's, in arrival order; none for duplicates."""
     codes = [OUTCOMES.index(name) for name in policy.outcomes]
-    rows = np.flatnonzero(np.isin(results.outcome, codes) & (wanted == 1))
-    return [_alert(engine, policy, sheet, admission, ids, results, int(i)) for i in rows]
+    chosen = np.isin(results.outcome[rows], codes) & (admission.fate[rows] != SKIPPED)
+    return [
+        _alert(engine, policy, sheet, admission, f"{_hex(high)}{_hex(low)}", results, i)
+        for i, (high, low) in zip(rows[chosen].tolist(), ids[chosen].tolist(), strict=True)
+    ]
+
+
+def _hex(word: int) -> str:
+    return f"{word & (2**64 - 1):016x}"
 
 
 def _alert(
-    engine: Engine, policy: AlertPolicy, sheet: Sheet, admission: Admission, ids: Ints, results: RuleResults, i: int
+    engine: Engine, policy: AlertPolicy, sheet: Sheet, admission: Admission, id: str, results: RuleResults, i: int
 ) -> Alert:
     event_time, before = int(sheet.ints("event_time")[i]), int(admission.watermark[i])
     scores = [int(sheet.ints(scorer.score)[i]) for scorer in engine.scorers]
@@ -36,7 +43,7 @@ def _alert(
     return build_alert(
         policy,
         [results.rules[k] for k in hit],
-        decision_id=f"{int(ids[i, 0]) & (2**64 - 1):016x}{int(ids[i, 1]) & (2**64 - 1):016x}",
+        decision_id=id,
         payment_id=_text(sheet, "payment_id", i),
         event_time_us=event_time,
         clock_us=max(before, event_time) if admission.fate[i] == ENTERS else before,

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from features.sheet import ERROR, SKIPPED, VALID, Bytes, Ints, take
+from features.sheet import ERROR, SKIPPED, VALID, Bytes, Ints
 from rules.evaluate import FAILED, HIT, UNKNOWN
 from rules.records import OUTCOMES, Rule
-from sekisho.batch import Batch
 from sekisho.compile import Engine
 from sekisho.intake import CONFLICT, FUTURE, TOO_LATE
 from sekisho.step import Decided
@@ -51,7 +50,7 @@ def encode_decisions(engine: Engine, decided: Decided, rows: Ints | None = None)
 def _head(decided: Decided, rows: Ints) -> Columns:
     sheet, batch = decided.sheet, decided.batch
     columns = Columns(len(rows), sheet.text)
-    columns.hexes("id", decided.ids[rows])
+    columns.hexes("id", decided.ids[np.searchsorted(decided.rows, rows)])
     for name in ("event_id", "payment_id", "event_time"):
         if name in sheet.layout:
             columns.ints(name, sheet.ints(name)[rows], sheet.validity(name)[rows])
@@ -77,7 +76,7 @@ def _duplicates(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, In
 def first_ids(decided: Decided, rows: Ints) -> Ints:
     """int64[k, 2]: the ids of the first records of duplicates."""
     topic, partition, offset = (np.ascontiguousarray(part) for part in decided.admission.first[rows].T)
-    return record_ids(Batch(take(decided.sheet, rows), decided.admission.topics, topic, partition, offset))
+    return record_ids(decided.admission.topics, topic, partition, offset)
 
 
 def _decisions(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, Ints]:

@@ -31,7 +31,7 @@ class Decided:
 
     rows: int64[k], the events of the sheet that get a record (decisions and duplicates), in arrival order.
     batch: the events with their places in the log; derived legs stand behind their source.
-    ids: int64[n, 2], record ids.   results: the rules' answers, for every event of the sheet.
+    ids: int64[k, 2], their record ids.   results: the rules' answers, for every event of the sheet.
     """
 
     sheet: Sheet
@@ -67,11 +67,11 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
         score(scorer, sheet, wanted)
     results = evaluate(engine.rules, sheet, engine.lists, (admission.fate == DEGRADED).astype(np.uint8), wanted)
 
-    ids = record_ids(batch)
     rows = np.flatnonzero(decided)
+    ids = record_ids(batch.topics, batch.topic[rows], batch.partition[rows], batch.offset[rows])
     notifications: tuple[Notification, ...] = ()
     if policy := engine.pack.alert:
-        alerts = alerts_of(engine, policy, sheet, admission, ids, results, wanted)
+        alerts = alerts_of(engine, policy, sheet, admission, rows, ids, results)
         notifications = tuple(group_alerts(policy, state.alerts, alerts))
     return state, Decided(sheet, batch, admission, derived, ids, results, rows, notifications)
 

@@ -10,6 +10,7 @@ the word 2 + 8 x its length, then its bytes, padded with zeros to whole words. I
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
@@ -18,19 +19,21 @@ from features.kernel import inlined, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet
 from features.shims import Int
 from features.types import Kind
-from sekisho.batch import Batch
 
 _LENGTH = (1 << HANDLE_BITS) - 1
 
 
-def record_ids(batch: Batch) -> Ints:
-    """int64[n, 2]: the ids of the batch's records, the first eight bytes and the next eight, big-endian."""
-    heads = [sha256(len(raw).to_bytes(4, "big") + raw) for raw in (name.encode() for name in batch.topics)]
-    places = np.empty(len(batch.topic), np.dtype([("partition", ">i4"), ("offset", ">i8")]))
-    places["partition"], places["offset"] = batch.partition, batch.offset
+def record_ids(topics: Sequence[str], topic: Ints, partition: Ints, offset: Ints) -> Ints:
+    """int64[n, 2]: ids of the records at n places in the log, the first eight bytes and the next eight, big-endian.
+
+    topic: int64[n], indices into `topics`.   partition, offset: int64[n].
+    """
+    heads = [sha256(len(raw).to_bytes(4, "big") + raw) for raw in (name.encode() for name in topics)]
+    places = np.empty(len(topic), np.dtype([("partition", ">i4"), ("offset", ">i8")]))
+    places["partition"], places["offset"] = partition, offset
     tails, width, digests = places.tobytes(), places.itemsize, []
-    for i, topic in enumerate(batch.topic.tolist()):
-        one = heads[topic].copy()
+    for i, which in enumerate(topic.tolist()):
+        one = heads[which].copy()
         one.update(tails[width * i : width * (i + 1)])
         digests.append(one.digest()[:16])
     return np.frombuffer(b"".join(digests), ">i8").astype(np.int64).reshape(-1, 2)

@@ -8,25 +8,9 @@ import pytest
 
 from features.sheet import Layout, sheet_of
 from features.types import BIGINT, DOUBLE, TEXT
-from sekisho.batch import Batch
 from sekisho.wire.ids import content_hash, record_ids
 
 MASK = 2**64 - 1
-
-
-def batch_of(places: list[tuple[str, int, int]]) -> Batch:
-    topics = tuple(dict.fromkeys(topic for topic, _, _ in places))
-    layout = Layout()
-    layout.add("x", BIGINT)
-    columns = zip(*places, strict=True)
-    names, partitions, offsets = (list(column) for column in columns)
-    return Batch(
-        sheet_of(layout, {"x": [0] * len(places)}),
-        topics,
-        np.array([topics.index(name) for name in names], np.int64),
-        np.array(partitions, np.int64),
-        np.array(offsets, np.int64),
-    )
 
 
 def test_a_record_id_is_the_head_of_a_sha256() -> None:
@@ -37,7 +21,10 @@ def test_a_record_id_is_the_head_of_a_sha256() -> None:
         for _ in range(300)
     ]
     places += [places[0], places[7], places[0]]
-    ids = record_ids(batch_of(places))
+    topics = tuple(dict.fromkeys(topic for topic, _, _ in places))
+    topic = np.array([topics.index(name) for name, _, _ in places])
+    partition, offset = (np.array([place[k] for place in places]) for k in (1, 2))
+    ids = record_ids(topics, topic, partition, offset)
     for (topic, partition, offset), (high, low) in zip(places, ids.tolist(), strict=True):
         raw = topic.encode()
         digest = sha256(len(raw).to_bytes(4, "big") + raw + struct.pack(">iq", partition, offset)).digest()
