@@ -76,6 +76,10 @@ class Layout:
     def __contains__(self, name: str) -> bool:
         return name in self.slots
 
+    def beginning(self) -> Layout:
+        """The columns so far as a layout of their own, with the same constants: now and to come."""
+        return Layout(dict(self.slots), self.rows, self.literals, self._handles)
+
     def literal(self, text: str) -> int:
         """The handle of a constant text: constants stand at the front of every sheet's text."""
         raw = text.encode()

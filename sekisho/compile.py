@@ -55,7 +55,7 @@ def compile_pack(pack: Pack) -> Engine:
     layout = Layout()
     for name, type in pack.schema.columns().items():
         layout.add(name, type)
-    rows = layout.rows
+    inputs = layout.beginning()
     lists = build_lists(pack.rules.lists)
     intake = plan_intake(pack, layout)
     legs = tuple(LegEngine(leg, layout.temporary(BOOL)) for leg in pack.legs)
@@ -63,7 +63,6 @@ def compile_pack(pack: Pack) -> Engine:
     stages = tuple(_compile_stage(pack, k, layout, lists) for k in range(len(pack.query.stages)))
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
-    inputs = Layout({name: layout[name] for name in pack.schema.columns()}, rows, layout.literals, layout._handles)
     return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules)
 
 

@@ -41,7 +41,7 @@ def test_concat_of_takes_is_a_list_of_rows():
 def test_a_wider_sheet_has_the_same_beginning():
     """Widening adds columns of NULL and changes nothing else."""
     short = _layout()
-    long = Layout(dict(short.slots), short.rows, short.literals, short._handles)
+    long = short.beginning()
     long.add("later", BIGINT)
     who, much = zip(*ROWS, strict=True)
     wide = widen(sheet_of(short, {"who": who, "how_much": much}), long)
