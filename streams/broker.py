@@ -10,19 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from sekisho.errors import SekishoError
+from sekisho.log import Message
 
 Partition = tuple[str, int]
-
-
-class Message(NamedTuple):
-    """A record read from a topic. time_us: when the log took it (LogAppendTime), microseconds UTC."""
-
-    topic: str
-    partition: int
-    offset: int
-    time_us: int
-    key: bytes | None
-    value: bytes | None
 
 
 class Send(NamedTuple):

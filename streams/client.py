@@ -10,7 +10,8 @@ from threading import Thread
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as RawMessage
 
-from streams.broker import BrokerError, FencedError, LostRecordsError, Message, Partition, Polled, Send
+from sekisho.log import Message
+from streams.broker import BrokerError, FencedError, LostRecordsError, Partition, Polled, Send
 from streams.settings import Settings
 
 _LOG = logging.getLogger("sekisho.kafka")

@@ -48,13 +48,26 @@ def topics() -> None:
     """The topics that a worker reads and writes."""
 
 
+def _log_append(settings: Settings) -> bool:
+    """True when the pack takes the log's clock as record time, and no field of the events."""
+    from sekisho.pack_toml import read_head
+    from sekisho.toml import Document
+
+    file = settings.pack / "pack.toml"
+    try:
+        return read_head(Document(file.read_text("utf-8"))).policy.record_time == "log"
+    except OSError as error:
+        raise SekishoError(f"{file}: cannot be read ({type(error).__name__})", "name a pack in the settings") from error
+
+
 @topics.command("create")
 @CONFIG
 def topics_create(file: Path) -> None:
     """Make the topics that are missing; never change one that exists."""
     from streams.topics import create_topics
 
-    for name in create_topics(load_settings(file)):
+    settings = load_settings(file)
+    for name in create_topics(settings, _log_append(settings)):
         click.echo(f"created {name}")
 
 
@@ -65,7 +78,7 @@ def topics_check(file: Path) -> None:
     from streams.topics import check_topics
 
     settings = load_settings(file)
-    if problems := check_topics(settings):
+    if problems := check_topics(settings, _log_append(settings)):
         raise SekishoError("\n".join(problems), "create missing topics: sekisho topics create; alter others by hand")
     click.echo(f"all topics are as they should be on {settings.kafka.bootstrap}")
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 
 from sekisho.journal import Range
-from streams.broker import LostRecordsError, Message, Partition, Reader
+from sekisho.log import Message, merge_order
+from streams.broker import LostRecordsError, Partition, Reader
 
 _LOST_AFTER_S = 30.0
 
@@ -133,16 +133,3 @@ class Feed:
         if low := {p for p in self.paused if lengths[p] <= self.full // 2 or p == self.lacking}:
             self.reader.resume(low)
             self.paused -= low
-
-
-def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[npt.NDArray[np.int64], list[Message]]:
-    """The order of `log-time/1` as indexes into the partitions' records laid end to end, and these.
-
-    `heads` come in order of (topic, partition). Taking the least head again and again is the same as a stable sort by
-    the greatest time so far within each partition.
-    """
-    messages = [message for head in heads for message in head]
-    if len(heads) == 1:
-        return np.arange(len(messages)), messages
-    times = [np.maximum.accumulate(np.array([message.time_us for message in head], np.int64)) for head in heads]
-    return np.argsort(np.concatenate(times), kind="stable"), messages

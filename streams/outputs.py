@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sekisho.journal import JournalRecord, Range, chain_of
-from streams.broker import Message, Send
+from sekisho.log import Message
+from streams.broker import Send
 from streams.journal_tail import Place
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streams.broker import BrokerError, FencedError, LostRecordsError, Message, Partition, Polled, Send
+from sekisho.log import Message
+from streams.broker import BrokerError, FencedError, LostRecordsError, Partition, Polled, Send
 
 OPEN, PREPARED, COMMITTED, ABORTED = "open", "prepared", "committed", "aborted"
 Trouble = Callable[[str], None]

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
-from streams.broker import Message, Send
+from sekisho.log import Message
+from streams.broker import Send
 from streams.journal_tail import Place
 from streams.outputs import Outputs
 

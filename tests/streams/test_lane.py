@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import Producer
 
 from sekisho.journal import START, decode
+from sekisho.log import Message
 from sekisho.testing.kafka import KafkaBroker
-from streams.broker import Message
 from streams.client import KafkaBroker as Clients
 from streams.lane import ACTIVE, Lane
 from streams.settings import KafkaSettings, LaneSettings, Settings, TopicSettings, WebSettings

@@ -7,9 +7,10 @@ import pytest
 
 from sekisho.compile import Engine, compile_pack
 from sekisho.load import load_pack
+from sekisho.log import Message
 from sekisho.packs import shipped_pack
 from sekisho.testing.world import world_of
-from streams.broker import Message, Send
+from streams.broker import Send
 from streams.journal_tail import Place
 from streams.outputs import Outputs
 from streams.scoring import PackScorer

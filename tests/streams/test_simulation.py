@@ -14,7 +14,8 @@ import pytest
 
 from sekisho.errors import SekishoError
 from sekisho.journal import START, JournalRecord, decode
-from streams.broker import BrokerError, Message, Send, Writer
+from sekisho.log import Message
+from streams.broker import BrokerError, Send, Writer
 from streams.feed import Feed
 from streams.fold import Fold
 from streams.journal_tail import Place

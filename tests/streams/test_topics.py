@@ -4,9 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from sekisho.packs import shipped_pack
 from sekisho.testing.kafka import KafkaBroker
+from streams.commands import topics
 from streams.settings import KafkaSettings, LaneSettings, Settings, TopicSettings, WebSettings
 from streams.topics import TopicError, check_topics, create_topics
 
@@ -46,6 +49,24 @@ def test_each_difference_is_told(broker: KafkaBroker, prefix: str) -> None:
     assert len(check_topics(settings, log_append=False)) == len(problems) - 1
     more = replace(settings, topics=replace(settings.topics, replication=3))
     assert f"{prefix}alerts: replication is 1, should be 3" in check_topics(more)
+
+
+def test_the_commands_create_and_check(broker: KafkaBroker, prefix: str, tmp_path: Path) -> None:
+    """`topics check` fails with what is missing, `create` makes it, `check` is content; the pack names its own clock."""
+    names = "".join(
+        f'{key} = "{prefix}{key}"\n' for key in ("decisions", "alerts", "dead_letters", "journal", "control")
+    )
+    file = tmp_path / "sekisho.toml"
+    file.write_text(
+        f'pack = "{shipped_pack("card_payments")}"\nstate = "state"\n[kafka]\nbootstrap = "{broker.bootstrap}"\n'
+        f'[topics]\ninput = ["{prefix}payments"]\n{names}replication = 1\n'
+    )
+    options = ["--config", str(file)]
+    refused = CliRunner().invoke(topics, ["check", *options])
+    assert refused.exit_code == 1 and f"{prefix}payments: is missing" in str(refused.exception)
+    made = CliRunner().invoke(topics, ["create", *options])
+    assert made.exit_code == 0 and made.output.splitlines()[0] == f"created {prefix}payments"
+    assert CliRunner().invoke(topics, ["check", *options]).exit_code == 0
 
 
 def test_a_cluster_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

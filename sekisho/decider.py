@@ -1,0 +1,122 @@
+"""Records in, records out: a batch's bytes become a sheet, go through step(), and come out as bytes.
+
+The lane and the verification of what a lane wrote are two drivers of this one class.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.schema import Field, Schema
+from features.sheet import Ints
+from sekisho.batch import Batch
+from sekisho.compile import Engine
+from sekisho.decision import encode_decisions
+from sekisho.ledger import NEVER
+from sekisho.log import Message
+from sekisho.notification import encode_notification
+from sekisho.state import load_state, new_state, save_state
+from sekisho.step import Decided, step
+from sekisho.wire.json_decode import decode_json
+from sekisho.wire.plan import json_path, plan_wire
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What a batch becomes. decisions, dead_letters: index of the record that they come from, and their bytes.
+
+    alerts: id of the alert group, and bytes.   watermark_us: W behind the batch.
+    """
+
+    decisions: Sequence[tuple[int, bytes]]
+    alerts: Sequence[tuple[str, bytes]]
+    dead_letters: Sequence[tuple[int, bytes]]
+    watermark_us: int | None
+
+
+class Decider:
+    """A compiled pack and its state. Records are JSON; one without a value is a dead letter like any unreadable one."""
+
+    def __init__(self, engine: Engine, threads: int = 1) -> None:
+        self.engine, self.threads = engine, threads
+        policy = engine.pack.policy
+        self.log_clock = policy.record_time == "log"
+        named = policy.record_time not in ("log", "none")
+        ingest = Field("record_time", "time", source=policy.record_time) if named else None
+        self.plan = plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest)
+        self.state = new_state(engine)
+
+    def reset(self) -> None:
+        """Back to the state before the first event."""
+        self.state = new_state(self.engine)
+
+    def warm(self) -> None:
+        """Compile every kernel, so that the first batch is not the one that waits."""
+        values = [*(_specimen(self.engine.pack.schema, kind) for kind in self.engine.pack.schema.kinds), b"not JSON"]
+        self.decide([Message("warm", 0, k, 0, None, value) for k, value in enumerate(values)])
+        self.reset()
+
+    def save(self, folder: Path, note: dict[str, object]) -> None:
+        """Write the state as a snapshot."""
+        save_state(self.state, self.engine, folder, note)
+
+    def load(self, folder: Path) -> dict[str, object]:
+        """Take the state of a snapshot; its note. Raises SnapshotError."""
+        self.state, note = load_state(self.engine, folder)
+        return note
+
+    def decide(self, records: Sequence[Message]) -> Verdicts:
+        """Fold a batch, in its order."""
+        values = [record.value or b"" for record in records]
+        ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
+        clock = np.array([record.time_us for record in records], np.int64) if self.log_clock else None
+        sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, self.plan, clock)
+        decisions: list[tuple[int, bytes]] = []
+        alerts: list[tuple[str, bytes]] = []
+        if sheet.n:
+            batch = Batch(sheet, *_places([records[i] for i in good.tolist()]))
+            self.state, decided = step(self.engine, self.state, batch, self.threads)
+            decisions = self._decisions(decided, good)
+            alerts = [(each.group_id, encode_notification(each)) for each in decided.notifications]
+        letters = []
+        for k, i in enumerate(dead.index.tolist()):
+            record = records[i]
+            letters.append((i, dead.record(k, record.topic, record.partition, record.offset, values[i])))
+        watermark = int(self.state.intake.watermark[0])
+        return Verdicts(decisions, alerts, letters, None if watermark == NEVER else watermark)
+
+    def _decisions(self, decided: Decided, good: Ints) -> list[tuple[int, bytes]]:
+        blob, ends = encode_decisions(self.engine, decided)
+        raw, cuts = blob.tobytes(), ends.tolist()
+        source = good[np.cumsum(decided.derived == 0) - 1]  # a derived event stands right behind its source
+        return [(i, raw[cuts[k] : cuts[k + 1] - 1]) for k, i in enumerate(source[decided.rows].tolist())]
+
+
+def _places(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:
+    topics = tuple(dict.fromkeys(record.topic for record in records))
+    index = {topic: k for k, topic in enumerate(topics)}
+    return (
+        topics,
+        np.array([index[record.topic] for record in records], np.int64),
+        np.array([record.partition for record in records], np.int64),
+        np.array([record.offset for record in records], np.int64),
+    )
+
+
+def _specimen(schema: Schema, kind: str) -> bytes:
+    """A record with every field."""
+    values = {"money": "1", "number": "1", "double": 1.0, "bool": True, "time": "2026-01-01T00:00:00Z"}
+    record: dict[str, Any] = {}
+    for field in schema.fields:
+        at = record
+        *path, last = json_path(field)
+        for key in path:
+            at = at.setdefault(key, {})
+        at[last] = kind if field.name == "kind" else 1 if field.encoding else values.get(field.type, "a")
+    return json.dumps(record).encode()
