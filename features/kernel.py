@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +31,15 @@ def _cache_folder() -> str:
 
 if "NUMBA_CACHE_DIR" not in os.environ:
     config.CACHE_DIR = _cache_folder()
+
+
+def kernels_cached() -> bool:
+    """Whether an earlier run of this Python left the kernels on disk; else the first batch waits for the compiler.
+
+    The windows' kernels count: they compile longest, and last.
+    """
+    made_by = f"*.py{sys.version_info.major}{sys.version_info.minor}.nbi"
+    return any(Path(config.CACHE_DIR).rglob(f"window_kernel.{made_by}"))
 
 
 def _compiled(function: _F, **options: Any) -> _F:

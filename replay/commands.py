@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import click
 
-from replay.options import parse_duration, parse_moment
+from replay.options import DURATION, MOMENT
 
 _PATH = click.Path(path_type=Path)
+_Command = Callable[..., Any]
+
+# How a log is read: `explain` must read it as `replay run` did.
+_SOURCE = (
+    click.option("--labels", type=_PATH, help="Read label events from this file too."),
+    click.option(
+        "--label-column",
+        help="Make labels from this column of SOURCE, a table: true where the payment turned out to be fraud.",
+    ),
+    click.option(
+        "--label-delay", "label_delay_us", type=DURATION, default="7d", show_default=True,
+        help="How long after its payment such a label arrives.",
+    ),
+    click.option("--label-class", default="fraud", show_default=True, help="The class that such a label gives."),
+    click.option(
+        "--arrived-at", default="", help="The column or JSON path that says when the log took an event.",
+    ),
+)  # fmt: skip
+
+
+def _reads_a_log(command: _Command) -> _Command:
+    return reduce(lambda inner, option: option(inner), reversed(_SOURCE), command)
 
 
 @click.command()
-@click.option("--events", default=450_000, show_default=True, help="How many events the seeded bank makes.")
-@click.option("--seed", default=1, show_default=True, help="Of the seeded bank.")
+@click.option(
+    "--events", type=click.IntRange(min=1), default=450_000, show_default=True,
+    help="How many events the seeded bank makes.",
+)  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which bank is made.")
 def demo(events: int, seed: int) -> None:
-    """Decide a seeded bank's payments in this process, with no broker, and prove the result by deciding them again."""
+    """Decide a seeded bank's payments in this process, with no broker, and prove the result.
+
+    A log of payments, outcomes, labels and logins is made, decided by the shipped pack card_payments, and decided again
+    in batches of another size: the same bytes must come out.
+    """
     from replay.demo import run_demo
 
     run_demo(events, seed)
@@ -29,42 +61,50 @@ def replay() -> None:
 @replay.command()
 @click.argument("pack", type=_PATH)
 @click.argument("source", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, help="Where the decisions go, as JSON lines.")
-@click.option("--features", type=_PATH, help="Where every feature of every decision goes, as Parquet.")
-@click.option("--dead-letters", type=_PATH, help="Where refused events go, as JSON lines. [default: beside --out]")
-@click.option("--labels", type=_PATH, help="A file of label events of its own.")
-@click.option("--label-column", help="Make labels from this column of SOURCE: true where the payment was fraud.")
-@click.option("--label-delay", default="7d", show_default=True, help="How long after the payment such a label arrives.")
-@click.option("--label-class", default="fraud", show_default=True, help="The class of such labels.")
-@click.option("--arrived-at", default="", help="The column or JSON path that says when the log took an event.")
+@click.option("--out", type=_PATH, help="Write the decisions to this file, as JSON lines.")
+@click.option("--features", type=_PATH, help="Write every feature of every decision to this file, as Parquet.")
+@click.option(
+    "--dead-letters", type=_PATH, help="Write refused events to this file, as JSON lines. [default: beside --out]"
+)
+@_reads_a_log
 @click.option("--assume-in-order", is_flag=True, help="Take each file's own order for the arrival order.")
-@click.option("--from", "start", help="Decide from this event time on; what came before is folded in.")
-@click.option("--to", "stop", help="Decide up to this event time.")
-@click.option("--batch", default=4096, show_default=True, help="Events a batch. It changes the speed and nothing else.")
-@click.option("--threads", default=1, show_default=True, help="Threads for the windows. They change nothing else.")
-def run(pack: Path, source: tuple[Path, ...], start: str | None, stop: str | None, **options: object) -> None:
-    """Replay SOURCE through PACK: the decisions that live would have made, to the byte."""
+@click.option(
+    "--from", "from_us", type=MOMENT, help="Decide from this event time on; events before it are folded in undecided."
+)
+@click.option("--to", "to_us", type=MOMENT, help="Decide what is before this event time.")
+@click.option(
+    "--batch", type=click.IntRange(1, 1 << 20), default=4096, show_default=True,
+    help="Events in a batch. It changes the speed and nothing else.",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.IntRange(1, 256), default=1, show_default=True,
+    help="Threads for the windows. They change the speed and nothing else.",
+)  # fmt: skip
+def run(pack: Path, source: tuple[Path, ...], from_us: int | None, to_us: int | None, **options: Any) -> None:
+    """Decide every event of SOURCE with PACK, as live would have, to the byte.
+
+    SOURCE is one or more files or folders of .parquet, .csv and .jsonl, merged in the order of arrival.
+    """
     from replay.report import run_and_show
 
-    run_and_show(
-        pack,
-        source,
-        from_us=parse_moment(start) if start else None,
-        to_us=parse_moment(stop) if stop else None,
-        label_delay_us=parse_duration(str(options.pop("label_delay"))),
-        **options,  # type: ignore[arg-type]
-    )
+    if from_us is not None and to_us is not None and from_us >= to_us:
+        raise click.UsageError("--from is not before --to, so nothing would be decided")
+    run_and_show(pack, source, from_us=from_us, to_us=to_us, **options)
 
 
 @click.command()
 @click.argument("pack", type=_PATH)
 @click.argument("source", type=_PATH, nargs=-1, required=True)
-@click.option("--decisions", type=_PATH, required=True, help="The decisions, as JSON lines, that hold the record.")
-@click.option("--id", "wanted", required=True, help="The decision's id, or the event_id.")
-@click.option("--labels", type=_PATH, help="A file of label events of its own.")
-@click.option("--arrived-at", default="", help="The column or JSON path that says when the log took an event.")
-def explain(pack: Path, source: tuple[Path, ...], decisions: Path, wanted: str, **options: object) -> None:
-    """Recompute one decision of PACK from the record and the log SOURCE, and show why it is what it is."""
+@click.option(
+    "--decisions", type=_PATH, required=True, help="The file of decisions, JSON lines, in which the record stands."
+)
+@click.option("--id", "wanted", required=True, help="The record's id, or its event_id.")
+@_reads_a_log
+def explain(pack: Path, source: tuple[Path, ...], decisions: Path, wanted: str, **options: Any) -> None:
+    """Recompute one decision of PACK from the log SOURCE, and show why it is what it is.
+
+    Prints MATCH where the log gives the record on file byte for byte, else what differs, and fails.
+    """
     from replay.explain import explain_decision
 
-    explain_decision(pack, source, decisions, wanted, **options)  # type: ignore[arg-type]
+    explain_decision(pack, source, decisions, wanted, **options)

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-def parse_duration(text: str) -> int:
-    """ "90s", "10m", "24h" or "7d" in microseconds. Raises click.BadParameter."""
-    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
-    if not found:
-        raise click.BadParameter(f"{text!r} is no duration; write 90s, 10m, 24h or 7d")
-    return int(found[1]) * _UNITS[found[2]] * 1_000_000
+class _Duration(click.ParamType):
+    """ "90s", "10m", "24h" or "7d" in microseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Microseconds; what is no duration is wrong usage."""
+        found = re.fullmatch(r"([0-9]{1,6})([smhd])", str(value).strip())
+        if not found:
+            self.fail(f"{value!r} is no duration; write 90s, 10m, 24h or 7d", param, ctx)
+        return int(found[1]) * _UNITS[found[2]] * 1_000_000
 
 
-def parse_moment(text: str) -> int:
-    """A date or an RFC 3339 time in microseconds UTC; without a zone it is UTC. Raises click.BadParameter."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00+09:00") from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+class _Moment(click.ParamType):
+    """A date or an RFC 3339 time in microseconds UTC; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Microseconds since 1970; what is no time is wrong usage."""
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00+09:00", param, ctx)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+DURATION, MOMENT = _Duration(), _Moment()

@@ -43,7 +43,14 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (Refusal, SekishoError) as error:
-        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
+        _complain(str(error))
+        sys.exit(1)
+    except OSError as error:
+        _complain(f"{error.filename or 'a file'}: {error.strerror or error}\n  fix: check the path and who may use it")
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+
+
+def _complain(text: str) -> None:
+    Console(stderr=True, highlight=False).print(text, style="red", markup=False, soft_wrap=True)
