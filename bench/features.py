@@ -1,21 +1,22 @@
 """The windows job: 20 windows over 4 entities, ours on one core beside DuckDB's run of the same SQL on all cores.
 
-    python -m bench.features --events 2000000
+python -m bench.features --events 2000000
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from features.lists import build_lists
 from features.program import compile_program
 from features.schema import Field, Schema
-from features.sheet import Layout, new_sheet, text_handle
+from features.sheet import HANDLE_BITS, VALID, Layout, Sheet, new_sheet
 from features.sql import parse_query
 from features.window_plan import plan_windows
 from features.windows import WindowState, advance
@@ -24,6 +25,7 @@ from sekisho.wire.arrow import to_arrow
 ENTITIES = {"card_id": 800_000, "account_id": 755_000, "merchant_id": 45_000, "device_id": 1_000_000}
 FRAMES = {"1m": "1 MINUTE", "10m": "10 MINUTE", "1h": "1 HOUR", "24h": "24 HOUR", "7d": "7 DAY"}
 DAYS = 10
+NO_LISTS = build_lists({})
 
 
 def sql(entities: tuple[str, ...] = tuple(ENTITIES), frames: dict[str, str] = FRAMES) -> str:
@@ -62,7 +64,7 @@ def make_events(n: int, seed: int = 1, skew: float = 1.2) -> pa.Table:
         "event_id": pa.array(np.arange(n)).cast(pa.string()),
         "event_time": pa.array(1_700_000_000_000_000 + np.cumsum(gaps), pa.timestamp("us", "UTC")),
         "kind": pa.array(["payment"] * n),
-        "amount": pa.array(draw.lognormal(8, 1, n).astype(np.int64)).cast(pa.decimal128(18, 0)),
+        "amount": pa.array(draw.lognormal(8, 1, n).astype(np.int64)).cast(pa.decimal128(19)).cast(pa.decimal128(18)),
     }
     for entity, count in ENTITIES.items():
         key = (count * draw.random(n) ** skew).astype(np.int64)
@@ -71,7 +73,7 @@ def make_events(n: int, seed: int = 1, skew: float = 1.2) -> pa.Table:
 
 
 class Ours:
-    """The engine's three steps for the SELECT, over sheets cut from the table."""
+    """The engine's three steps for the SELECT."""
 
     def __init__(self, query: str) -> None:
         self.layout = Layout()
@@ -84,83 +86,96 @@ class Ours:
         outputs = [(e, self.layout.add(name, e.type)) for name, e in stage.outputs if name != "event_id"]
         self.after = compile_program(outputs, self.layout, {})
         self.state = WindowState.empty(self.plan)
+        self.watermark = -(2**62)
 
-    def sheets(self, table: pa.Table, batch: int) -> list[object]:
-        sheets = []
+    def sheets(self, table: pa.Table, batch: int) -> Iterator[Sheet]:
+        """The table cut into sheets."""
         for start in range(0, table.num_rows, batch):
             part = table.slice(start, batch).combine_chunks()
             sheet = new_sheet(self.layout, part.num_rows)
-            text, used = [sheet.text], len(sheet.text)
+            texts = [sheet.text]
             for name in part.column_names:
-                slot, column = self.layout[name], part[name].combine_chunks()
-                sheet.validity(slot)[:] = 1
+                column, slot = part[name].combine_chunks(), self.layout[name]
+                sheet.validity(slot)[:] = VALID
                 if pa.types.is_string(column.type):
-                    offsets = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1].astype(int)
-                    sheet.ints(slot)[:] = text_handle(used, 0) + (
-                        ((offsets[:-1] - offsets[0]) << 24) | np.diff(offsets)
+                    ends = np.frombuffer(column.buffers()[1], np.int32)[column.offset :][: len(column) + 1].astype(
+                        np.int64
                     )
-                    text.append(np.frombuffer(column.buffers()[2], np.uint8)[offsets[0] : offsets[-1]])
-                    used += len(text[-1])
+                    sheet.ints(slot)[:] = sum(map(len, texts)) + ends[:-1] - ends[0] << HANDLE_BITS | np.diff(ends)
+                    texts.append(np.frombuffer(column.buffers()[2], np.uint8)[ends[0] : ends[-1]])
                 else:
-                    as_int = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column.cast(pa.int64())
-                    sheet.ints(slot)[:] = as_int.to_numpy()
-            sheet.text = np.concatenate(text)
-            sheets.append(sheet)
-        return sheets
+                    sheet.ints(slot)[:] = column.cast(pa.int64()).to_numpy()
+            sheet.text = np.concatenate(texts)
+            yield sheet
 
-    def run(self, sheets: list[object]) -> None:
+    def run(self, sheet: Sheet) -> None:
+        """Arguments, windows, outputs."""
         time_slot = self.layout["event_time"]
-        watermark = np.int64(-(2**62))
-        for sheet in sheets:
-            times = sheet.ints(time_slot)  # type: ignore[attr-defined]
-            n = len(times)
-            marks = np.maximum.accumulate(np.concatenate([[watermark], times[:-1]]))
-            watermark = max(watermark, int(times.max()))
-            self.before.run(sheet, None)  # type: ignore[arg-type]
-            advance(self.plan, self.state, sheet, np.zeros(n, np.uint8), marks, time_slot)  # type: ignore[arg-type]
-            self.after.run(sheet, None)  # type: ignore[arg-type]
+        marks = np.maximum.accumulate(np.concatenate([[self.watermark], sheet.ints(time_slot)]))
+        self.watermark = int(marks[-1])
+        self.before.run(sheet, NO_LISTS)
+        advance(self.plan, self.state, sheet, np.zeros(sheet.n, np.uint8), marks[:-1].copy(), time_slot)
+        self.after.run(sheet, NO_LISTS)
 
 
-def timed(job: Callable[[], object]) -> tuple[float, float]:
+def timed(job: Callable[..., object], *args: object) -> np.ndarray:
     """Wall and CPU seconds of the process."""
     wall, cpu = time.perf_counter(), time.process_time()
-    job()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    job(*args)
+    return np.array([time.perf_counter() - wall, time.process_time() - cpu])
+
+
+def replay(query: str, table: pa.Table, batch: int) -> tuple[np.ndarray, pa.Table]:
+    """us of wall and CPU an event, and the values of the last batch."""
+    ours, spent = Ours(query), np.zeros(2)
+    for sheet in ours.sheets(table, batch):
+        spent += timed(ours.run, sheet)
+    values = to_arrow(sheet, [(name, ours.layout[name]) for name in ours.names], np.arange(sheet.n))
+    return 1e6 * spent / table.num_rows, values
+
+
+def peer(query: str, table: pa.Table, last: int) -> tuple[np.ndarray, pa.Table]:
+    """The same of DuckDB on all cores, its table in memory."""
+    link = duckdb.connect()
+    link.execute("SET TimeZone = 'UTC'")
+    link.register("arrived", table)
+    link.execute("CREATE TABLE events AS SELECT * FROM arrived")
+    spent = timed(link.execute, f"CREATE TABLE answer AS {query}")
+    link.register("last", table.select(["event_id"]).slice(table.num_rows - last))
+    values = link.execute(
+        "SELECT answer.* EXCLUDE event_id FROM answer JOIN last USING (event_id) ORDER BY event_id::BIGINT"
+    )
+    return 1e6 * spent / table.num_rows, values.to_arrow_table()
+
+
+def difference(one: pa.Table, other: pa.Table) -> float:
+    """The greatest relative difference of two tables, by position."""
+    worst = 0.0
+    for left, right in zip(one.columns, other.columns, strict=True):
+        a, b = (np.nan_to_num(x.cast(pa.float64()).to_numpy(), nan=-1.0) for x in (left, right))
+        worst = max(worst, float(np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)))))
+    return worst
 
 
 def main() -> None:
+    """Print the figures and their ratios; exit status 1 if the two disagree."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--no-peer", action="store_true")
     options = parser.parse_args()
     query, table = sql(), make_events(options.events)
-    warm = Ours(query)
-    warm.run(warm.sheets(table.slice(0, 1000), 100))
-    ours = Ours(query)
-    sheets = ours.sheets(table, options.batch)
-    wall, cpu = timed(lambda: ours.run(sheets))
-    n = options.events
-    print(f"sekisho  {n:,} events, {len(ours.names)} columns: {1e6 * cpu / n:.2f} us CPU, {1e6 * wall / n:.2f} us wall an event")
+    replay(query, table.slice(0, 1000), 100)  # compiles
+    spent, ours = replay(query, table, options.batch)
+    print(f"sekisho  {spent[1]:6.2f} us CPU  {spent[0]:6.2f} us wall an event; {options.events:,} x {ours.num_columns}")
     if options.no_peer:
         return
-    link = duckdb.connect()
-    link.execute("SET TimeZone = 'UTC'")
-    link.register("arrived", table)
-    link.execute("CREATE TABLE events AS SELECT * FROM arrived")
-    their_wall, their_cpu = timed(lambda: link.execute(f"CREATE TABLE answer AS {query}"))
-    print(f"duckdb   {1e6 * their_cpu / n:.2f} us CPU, {1e6 * their_wall / n:.2f} us wall an event")
-    print(f"ratio    {their_cpu / cpu:.1f}x CPU, {their_wall / wall:.1f}x wall")
-    last = to_arrow(sheets[-1], [(name, ours.layout[name]) for name in ours.names], np.arange(sheets[-1].n))  # type: ignore
-    ids = table["event_id"].slice(n - last.num_rows)
-    link.register("last_ids", pa.table({"event_id": ids}))
-    truth = link.execute("SELECT a.* EXCLUDE event_id FROM answer a JOIN last_ids USING (event_id) ORDER BY event_id::BIGINT")
-    worst = 0.0
-    for name, want, got in zip(ours.names, truth.to_arrow_table().columns, last.columns, strict=True):
-        a, b = (np.nan_to_num(x.cast(pa.float64()).to_numpy(), nan=-1.0) for x in (want, got))
-        worst = max(worst, float(np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)))))
-        assert worst < 1e-6, (name, worst)
-    print(f"the last {last.num_rows} rows agree, greatest relative difference {worst:.1e}")
+    theirs, truth = peer(query, table, ours.num_rows)
+    print(f"duckdb   {theirs[1]:6.2f} us CPU  {theirs[0]:6.2f} us wall")
+    print(f"ratio    {theirs[1] / spent[1]:6.1f}x        {theirs[0] / spent[0]:6.1f}x")
+    worst = difference(ours, truth)
+    print(f"the last {ours.num_rows} rows: greatest relative difference {worst:.1e}")
+    raise SystemExit(worst > 1e-6)
 
 
 if __name__ == "__main__":

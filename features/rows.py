@@ -6,6 +6,10 @@ the row before the first retained one stays as the base, so dropping old rows ch
 A key's record in the arena: header (int32 halves), folds (what UNBOUNDED frames and lag keep of dropped rows), the
 key's words, rows 0..capacity, trees (see extremes). Row first - 1 is the base: at birth zeros at the dawn of time.
 A row: event_time, then what the measures need of it (see window_plan).
+
+A late row changes the totals of all later ones. Where frames only sum over times, a row with many later ones goes to a
+second record of the key, its late run, so that few totals change: a frame holds what it holds of both. Once full it is
+merged. The main record always has room for that. Of equal times, the late run's rows arrived after the main ones.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from features.window_plan import (
     KEEP_US,
     KEY_AT,
     KIND,
+    LATE_ROWS,
     LO,
     NOT_NULL,
     PASSES,
@@ -46,7 +51,7 @@ from features.window_plan import (
 )  # fmt: skip
 
 # Header of a record, in int32 halves. Behind these: one hint a bound, then three numbers a count(DISTINCT).
-KEY_WORDS, CLASS, FIRST, COUNT, CAPACITY, HINTS = 0, 1, 2, 3, 4, HEADER_HALVES
+KEY_WORDS, CLASS, FIRST, COUNT, CAPACITY, LATE, HINTS = 0, 1, 2, 3, 4, 5, HEADER_HALVES
 
 # A text's record: header, references, bytes.
 REFERENCES, TEXT_AT = 1, 2
@@ -108,10 +113,10 @@ def capacity_of(plan: Program, key_words: int, size: int, least: int) -> Int:
 
 
 @inner
-def new_record(plan: Program, store: Store, key: Ints, start: int, count: int) -> Int:
-    """A record without rows for the key key[start : start + count], or 0 when the arena is full."""
+def new_record(plan: Program, store: Store, key: Ints, start: int, count: int, capacity: int) -> Int:
+    """A record with room for rows of the key key[start : start + count], or 0 when the arena is full."""
     shape, words, halves = plan.shape, store.words, store.halves
-    size_class = class_of(record_words(plan, count, 1))
+    size_class = class_of(record_words(plan, count, capacity))
     record = allocate(store, size_class)
     if record == 0:
         return 0
@@ -124,7 +129,7 @@ def new_record(plan: Program, store: Store, key: Ints, start: int, count: int) -
     header = 2 * record
     halves[header + KEY_WORDS], halves[header + CLASS] = count, size_class
     halves[header + FIRST] = 1
-    halves[header + CAPACITY] = capacity_of(plan, count, block_words(size_class), 1)
+    halves[header + CAPACITY] = capacity_of(plan, count, block_words(size_class), capacity)
     return record
 
 
@@ -205,6 +210,8 @@ def evict(plan: Program, store: Store, record: int, serial: int, reach: int) -> 
 
     They are older than `reach` by the store's longest frame, and not among the newest KEEP_ROWS older than `reach`.
     """
+    if late_run(store, record) != 0:
+        merge(plan, store, record)
     words, measures, header, stride = store.words, plan.measures, 2 * record, plan.shape[ROW_WORDS]
     rows_at, start = rows_of(plan, store, record), half(store, header + FIRST)
     first, end, keep = start, start + half(store, header + COUNT), plan.shape[KEEP_ROWS]
@@ -220,6 +227,72 @@ def evict(plan: Program, store: Store, record: int, serial: int, reach: int) -> 
         first += 1
     store.halves[header + FIRST], store.halves[header + COUNT] = first, end - first
     store.meta[ROWS] -= first - start
+
+
+@inlined
+def late_run(store: Store, record: int) -> Int:
+    """The record of the key's late rows, 0 for none. (Blocks begin at multiples of eight words.)"""
+    return half(store, 2 * record + LATE) << 3
+
+
+@inlined
+def comes_late(plan: Program, store: Store, record: int, time: int) -> bool:
+    """True when so many rows are later that the event's row goes to the late run."""
+    words, stride, late_rows = store.words, plan.shape[ROW_WORDS], plan.shape[LATE_ROWS]
+    count, rows_at = half(store, 2 * record + COUNT), rows_of(plan, store, record)
+    end = half(store, 2 * record + FIRST) + count
+    if late_rows == 0 or count < late_rows or words[rows_at + (end - 1) * stride] <= time:
+        return False
+    return words[rows_at + (end - late_rows) * stride] > time
+
+
+@inner
+def open_late_run(plan: Program, store: Store, record: int) -> Int:
+    """The late run with room for one more row, or 0 when the arena is full."""
+    late = late_run(store, record)
+    if late != 0 and half(store, 2 * late + COUNT) < plan.shape[LATE_ROWS]:
+        return late
+    if late != 0:
+        merge(plan, store, record)
+    late = new_record(plan, store, store.key, 0, 0, plan.shape[LATE_ROWS])
+    store.halves[2 * record + LATE] = late >> 3
+    return late
+
+
+@inner
+def merge(plan: Program, store: Store, record: int) -> None:
+    """Put the late rows among the others, from the last one on, and give up their record."""
+    words, stride, late = store.words, plan.shape[ROW_WORDS], late_run(store, record)
+    rows_at, late_at = rows_of(plan, store, record), rows_of(plan, store, late)
+    first, count, late_count = (
+        half(store, 2 * record + FIRST),
+        half(store, 2 * record + COUNT),
+        half(store, 2 * late + COUNT),
+    )
+    i, j = first + count - 1, late_count
+    while j > 0:
+        row, late_row, target = rows_at + i * stride, late_at + j * stride, rows_at + (i + j) * stride
+        _add_totals(plan, words, row, late_row, target)
+        if i >= first and words[row] > words[late_row]:
+            words[target] = words[row]
+            i -= 1
+        else:
+            words[target] = words[late_row]
+            j -= 1
+    release(store, late, half(store, 2 * late + CLASS))
+    store.halves[2 * record + LATE], store.halves[2 * record + COUNT] = 0, count + late_count
+
+
+@inlined
+def _add_totals(plan: Program, words: Ints, one: int, other: int, target: int) -> None:
+    """The totals of two rows, added into a third."""
+    measures = plan.measures
+    for m in range(len(measures)):
+        for column, size in ((COUNT_AT, 1), (SUM_AT, measures[m, SUM_WORDS]), (SQUARE_AT, 2)):
+            at, carry = measures[m, column], np.uint64(0)
+            for k in range(at, at + size if at >= 0 else at):
+                total, carry = uadd(np.uint64(words[one + k]), np.uint64(words[other + k]), carry)
+                words[target + k] = np.int64(total)
 
 
 @inlined

@@ -60,15 +60,19 @@ from features.rows import (
     HINTS,
     REFERENCES,
     TEXT_AT,
+    comes_late,
     evict,
+    first_at,
     gallop,
+    late_run,
     new_record,
+    open_late_run,
     place,
     repack,
     rows_of,
 )  # fmt: skip
 from features.sheet import ENTERS, ERROR, HANDLE_BITS, NULL, VALID, Bytes, Ints
-from features.shims import mean, usub, variance
+from features.shims import mean, uadd, usub, variance
 from features.window_plan import (
     ARGUMENT,
     AVG,
@@ -257,6 +261,7 @@ def _take_in(
     reach = watermark - plan.shape[LATENESS_US] if watermark > DAWN // 4 else DAWN // 2
     start, count = block.starts[b], block.counts[b]
     slot = probe(table, store.words, plan.shape[KEY_AT], block.hashes[b], keys, start, count)
+    run = table[slot + RECORD]
     if meta[PENDING] == 0:
         # in this order: making room may free a text that the event brings back
         if not _has_room(plan, store, slot) and not _make_room(
@@ -265,13 +270,20 @@ def _take_in(
             return False
         if not _read_measures(plan, store, events, i, spare, block.fresh):
             return False
-        meta[PENDING] = place(plan, store, table[slot + RECORD], table[slot + NUMBER], time, block.fresh)
+        run = table[slot + RECORD]
+        if comes_late(plan, store, run, time):
+            run = open_late_run(plan, store, run)
+            if run == 0:
+                return False
+        meta[PENDING] = place(plan, store, run, table[slot + NUMBER], time, block.fresh)
         newest = table[slot + NEWEST]
         table[slot + NEWEST] = time if newest == _FOREVER else max(newest, time)
     if events.wanted[i] != 0:
         record = table[slot + RECORD]
-        _find_frames(plan, store, record, time, meta[PENDING], block)
-        _stage_sums(plan, store, record, block, b)
+        _find_frames(plan, store, run, time, meta[PENDING], True, block)
+        _stage_sums(plan, store, run, False, block, b)
+        if late_run(store, record) != 0:
+            _stage_other_run(plan, store, record if run != record else late_run(store, record), time, block, b)
         if len(plan.distincts) + len(plan.picks) > 0 and not _stage_others(
             plan, store, record, table[slot + NUMBER], meta[PENDING], block, b
         ):
@@ -285,10 +297,18 @@ def _take_in(
 
 
 @inlined
+def _end_of(store: Store, record: int) -> Int:
+    """The number of a next row, the late ones counted."""
+    late = late_run(store, record)
+    late_count = half(store, 2 * late + COUNT) if late != 0 else 0
+    return half(store, 2 * record + FIRST) + half(store, 2 * record + COUNT) + late_count
+
+
+@inlined
 def _has_room(plan: Program, store: Store, slot: int) -> bool:
     """True when the key has a record with room for one more row, and the distinct values may become more."""
     header = 2 * store.table[slot + RECORD]
-    full = half(store, header + FIRST) + half(store, header + COUNT) > half(store, header + CAPACITY)
+    full = _end_of(store, store.table[slot + RECORD]) > half(store, header + CAPACITY)
     spare = len(store.distinct) - 2 * ENTRY * (store.meta[DISTINCTS] + len(plan.distincts))
     return header != 0 and not full and spare >= 0
 
@@ -307,7 +327,7 @@ def _make_room(
         if 2 * (meta[KEYS] + 1) * SLOT > len(table):
             meta[STOP], meta[NEED] = STOP_TABLE, 1
             return False
-        record = new_record(plan, store, keys, start, count)
+        record = new_record(plan, store, keys, start, count, 1)
         if record == 0:
             return False
         meta[KEYS] += 1
@@ -315,7 +335,7 @@ def _make_room(
         table[slot + HASH], table[slot + RECORD] = h, record
         table[slot + NEWEST], table[slot + NUMBER] = time, meta[SERIAL]
         return True
-    if half(store, 2 * record + FIRST) + half(store, 2 * record + COUNT) <= half(store, 2 * record + CAPACITY):
+    if _end_of(store, record) <= half(store, 2 * record + CAPACITY):
         return True
     evict(plan, store, record, table[slot + NUMBER], reach)
     rows = half(store, 2 * record + COUNT)
@@ -376,8 +396,8 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
 
 
 @inlined
-def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, block: Block) -> None:
-    """The rows [spans[2f], spans[2f + 1]) of each frame f, as seen by the row `at`."""
+def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, own: bool, block: Block) -> None:
+    """The rows [spans[2f], spans[2f + 1]) of each frame f; `at` is the event's own row, or the last not after it."""
     header, stride, rows_at = 2 * record, plan.shape[ROW_WORDS], rows_of(plan, store, record)
     frames, edges, spans, first = plan.frames, block.edges, block.spans, half(store, header + FIRST)
     in_order = at + 1 == first + half(store, header + COUNT)
@@ -394,14 +414,17 @@ def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, b
         else:
             lo = first if begin == UNBOUNDED else max(first, at - begin)
             hi = at - end + 1
-        if frames[f, EXCLUDES] != 0:
+        if own and frames[f, EXCLUDES] != 0:
             hi = at
         spans[2 * f], spans[2 * f + 1] = lo, max(lo, hi)
 
 
 @inlined
-def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) -> None:
-    """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals."""
+def _stage_sums(plan: Program, store: Store, record: int, onto: bool, block: Block, b: int) -> None:
+    """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals.
+
+    onto: add them to what has been left.
+    """
     measures, words, sums, stage = plan.measures, store.words, plan.sums, block.stage
     stride, rows_at = plan.shape[ROW_WORDS], rows_of(plan, store, record)
     for s in range(len(sums)):
@@ -409,24 +432,41 @@ def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) 
         lo, hi, keep = block.spans[2 * f], block.spans[2 * f + 1], plan.frames[f, BEGIN] == UNBOUNDED
         before, upto = rows_at + (lo - 1) * stride, rows_at + (hi - 1) * stride
         count_at, sum_at, square_at = measures[m, COUNT_AT], measures[m, SUM_AT], measures[m, SQUARE_AT]
-        stage[to, b] = hi - lo
-        if count_at >= 0:
-            _stage_difference(words, upto + count_at, before + count_at, 1, keep, stage, to, b)
+        if count_at < 0:
+            stage[to, b] = hi - lo + (stage[to, b] if onto else 0)
+        else:
+            _stage_difference(words, upto + count_at, before + count_at, 1, keep, onto, stage, to, b)
         if sum_at >= 0:
-            _stage_difference(words, upto + sum_at, before + sum_at, measures[m, SUM_WORDS], keep, stage, to + 1, b)
+            _stage_difference(
+                words, upto + sum_at, before + sum_at, measures[m, SUM_WORDS], keep, onto, stage, to + 1, b
+            )
             to += measures[m, SUM_WORDS]
         if square_at >= 0:
-            _stage_difference(words, upto + square_at, before + square_at, 2, keep, stage, to + 1, b)
+            _stage_difference(words, upto + square_at, before + square_at, 2, keep, onto, stage, to + 1, b)
 
 
 @inlined
-def _stage_difference(words: Ints, upto: int, before: int, size: int, keep: bool, stage: Ints, to: int, b: int) -> None:
-    """A total of `size` words less an earlier one of the same; undiminished if `keep`."""
-    borrow = np.uint64(0)
+def _stage_difference(
+    words: Ints, upto: int, before: int, size: int, keep: bool, onto: bool, stage: Ints, to: int, b: int
+) -> None:
+    """A total of `size` words less an earlier one of the same, undiminished if `keep`, added if `onto`."""
+    borrow, carry = np.uint64(0), np.uint64(0)
     for k in range(size):
         less = np.uint64(0) if keep else np.uint64(words[before + k])
         word, borrow = usub(np.uint64(words[upto + k]), less, borrow)
+        if onto:
+            word, carry = uadd(np.uint64(stage[to + k, b]), word, carry)
         stage[to + k, b] = np.int64(word)
+
+
+@inner
+def _stage_other_run(plan: Program, store: Store, run: int, time: int, block: Block, b: int) -> None:
+    """Add what the frames hold of that run of the key's rows in which the event's own does not stand."""
+    first, rows_at = half(store, 2 * run + FIRST), rows_of(plan, store, run)
+    end = first + half(store, 2 * run + COUNT)
+    at = first_at(store.words, rows_at, plan.shape[ROW_WORDS], first, end, time + 1) - 1
+    _find_frames(plan, store, run, time, at, False, block)
+    _stage_sums(plan, store, run, True, block, b)
 
 
 @inner

@@ -22,7 +22,8 @@ from features.types import Kind, Type
 
 # shape: int64[SHAPE], the numbers of a store.
 ROW_WORDS, KEY_AT, BOUNDS, TREE_NODES, KEEP_US, KEEP_ROWS, LATENESS_US, FREES, STAGE_ROWS = 0, 1, 2, 3, 4, 5, 6, 7, 8
-SHAPE = 9
+LATE_ROWS = 9  # late rows of a key that stand apart until they are merged; 0 where rows must stand in one run
+SHAPE = 10
 
 # measures: where argument and filter come from, and which words of a row hold the number of rows that count, their sum,
 # their sum of squares, the value itself and whether there is one; -1 for what no call needs.
@@ -61,9 +62,10 @@ CALL_FUNCTION, CALL_OUT, CALL_COUNT, CALL_SUM, CALL_SQUARE, CALL_VALUE, CALL_WOR
     VAR_SAMP, VAR_POP, STDDEV_SAMP, STDDEV_POP, FIRST_VALUE, LAST_VALUE, LAG,
 ) = range(len(FUNCTIONS))  # fmt: skip
 
-HEADER_HALVES = 5  # see rows.py
+HEADER_HALVES = 6  # see rows.py
 _LONGEST_US = 2**60  # 36,000 years: bounds beyond it are the same bound, and sums with times cannot overflow
 _MAX_SCALE = 9
+_LATE_ROWS = 512
 _SQUARES = ("var_samp", "var_pop", "stddev_samp", "stddev_pop")
 _SUMS = ("sum", "avg", *_SQUARES)
 _PICKS = ("min", "max", "first_value", "last_value", "lag")
@@ -241,12 +243,13 @@ class _Builder:
         distincts, picks, calls, stage = self._results(sums, trees, folds, stage)
         ranges = [f.start if f.start is not None else f.end for f in self.frames if f.mode == "range"]
         rows = [f.start if f.start is not None else f.end for f in self.frames if f.mode == "rows"]
+        apart = not rows and not any(m.value for m in self.measures.values())
         forgetful = not rows and not any(m.ring for m in self.measures.values())
         forgetful = forgetful and all(f.start is not None for f in self.frames)
         shape = np.zeros(SHAPE, np.int64)
         shape[[ROW_WORDS, KEY_AT, BOUNDS, TREE_NODES]] = row_words, key_at, len(bounds), nodes
         shape[[KEEP_US, KEEP_ROWS]] = max(ranges, default=0), max(rows, default=0)
-        shape[[LATENESS_US, FREES, STAGE_ROWS]] = lateness_us, forgetful, stage
+        shape[[LATENESS_US, FREES, STAGE_ROWS, LATE_ROWS]] = lateness_us, forgetful, stage, _LATE_ROWS * apart
         slots = [self.slot(part) for part in self.partition]
         parts = _table([(slot.row, how_read(slot.type)) for slot in slots], 2)
         texts = tuple(call.out.row for call in self.calls if call.out.type.kind is Kind.TEXT)

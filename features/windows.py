@@ -24,6 +24,7 @@ from features.window_plan import Program, StorePlan, WindowPlan, plan_windows
 
 __all__ = ["StoreReport", "WindowPlan", "WindowState", "advance", "plan_windows"]
 
+_RESERVED = 1 << 25  # words of an arena; address space costs nothing, memory is taken as words are used
 _LARGE = 1 << 28  # bytes; below this arrays grow fourfold, so that little is copied
 _KEPT = ("words", "table", "values", "distinct", "meta")
 
@@ -85,8 +86,9 @@ def _views(store: Store) -> dict[str, Ints]:
 
 
 def _new_store(plan: StorePlan) -> Store:
-    meta, words = np.zeros(META, np.int64), np.zeros(1 << 12, np.int64)
+    meta, words = np.zeros(META, np.int64), np.empty(_RESERVED, np.int64)
     meta[TOP] = 8  # offset 0 means "none"
+    words[: meta[TOP]] = 0
     return Store(
         words=words,
         halves=words.view(np.int32),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from features import intern
+from features import intern, window_plan
 from features.expr import Column
 from features.kernel import kernel
 from features.query import FUNCTIONS, Frame, WindowCall
@@ -311,6 +311,23 @@ def test_the_latest_that_may_come_sees_the_oldest_that_is_kept() -> None:
     fate, marks = np.zeros(len(times), np.uint8), np.maximum.accumulate([-(2**63), *times[:-1]])
     plan, sheet = prepare(calls, events)
     check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+
+
+@pytest.mark.parametrize("late_rows", [1, 2, 5, 30])
+def test_late_rows_that_stand_apart_count_as_all_others(late_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L3, L6: whether late rows stand in a run of their own, and when they are merged, no value tells."""
+    monkeypatch.setattr(window_plan, "_LATE_ROWS", late_rows)
+    rng, calls = random.Random(f"late {late_rows}"), []
+    while len(calls) < 24:
+        call = random_call(rng, len(calls), [("card",), ("shop",), ()])
+        if call.function.startswith(("sum", "avg", "var", "std")) or call.function in ("count", "count_star"):
+            calls.append(replace(call, frame=replace(call.frame, mode="range")))
+    events = random_events(rng, 600, cards=1)
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    got = run(plan, calls, take(sheet, np.arange(sheet.n)), fate, marks)
+    check(calls, got, expected(calls, events, fate))
+    assert run(plan, calls, sheet, fate, marks, 7, 2, True) == got
 
 
 def test_unwanted_values_are_null_and_their_events_still_count() -> None:
