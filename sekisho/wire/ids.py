@@ -28,15 +28,13 @@ def record_ids(topics: Sequence[str], topic: Ints, partition: Ints, offset: Ints
 
     topic: int64[n], indices into `topics`.   partition, offset: int64[n].
     """
-    heads = [sha256(len(raw).to_bytes(4, "big") + raw) for raw in (name.encode() for name in topics)]
+    heads = [len(raw).to_bytes(4, "big") + raw for raw in (name.encode() for name in topics)]
     places = np.empty(len(topic), np.dtype([("partition", ">i4"), ("offset", ">i8")]))
     places["partition"], places["offset"] = partition, offset
-    tails, width, digests = places.tobytes(), places.itemsize, []
-    for i, which in enumerate(topic.tolist()):
-        one = heads[which].copy()
-        one.update(tails[width * i : width * (i + 1)])
-        digests.append(one.digest()[:16])
-    return np.frombuffer(b"".join(digests), ">i8").astype(np.int64).reshape(-1, 2)
+    tails, width = places.tobytes(), places.itemsize
+    starts = range(0, len(tails), width)
+    digests = [sha256(heads[k] + tails[at : at + width]).digest() for k, at in zip(topic.tolist(), starts, strict=True)]
+    return np.frombuffer(b"".join(digests), ">i8").reshape(-1, 4)[:, :2].astype(np.int64)
 
 
 def content_hash(sheet: Sheet, rows: Ints) -> Ints:
