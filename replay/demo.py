@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 
 from replay.report import drive, show_summary
 from replay.run import Recorder, Step
@@ -39,11 +40,10 @@ def run_demo(events: int, seed: int) -> None:
     engine = compile_pack(load_pack(shipped_pack("card_payments")))
     with tempfile.TemporaryDirectory(prefix="sekisho-demo-") as folder:
         log = Path(folder) / "events.jsonl"
-        console.print(f"Making a seeded bank's log: {events:,} payments, outcomes, labels and other events ...")
+        console.print(f"Making {events:,} events of a seeded bank: payments, outcomes, labels, logins ...")
         world_of(events, seed=seed).write_jsonl(log, events)
-        console.print(
-            f"{log.stat().st_size / 1e6:,.0f} MB of JSON lines. Deciding it in batches of {_BATCHES[0]:,} ..."
-        )
+        size = f"{log.stat().st_size / 1e6:,.0f} MB of JSON lines"
+        console.print(f"{size}. Deciding them in batches of {_BATCHES[0]:,} ...")
         first = _decide(engine, log, _BATCHES[0], console)
         _show_alerts(first.alerts, console)
         console.print(f"\nDeciding the same log again in batches of {_BATCHES[1]:,} ...")
@@ -51,7 +51,7 @@ def run_demo(events: int, seed: int) -> None:
     if first.totals.digest != second.totals.digest:
         raise SekishoError("the two runs differ", "this is a defect of Sekisho; please report the pack and the seed")
     console.print(
-        f"Same {second.totals.decisions:,} decisions, byte for byte: sha256 {second.totals.digest[:32]}", style="green"
+        f"The same {second.totals.decisions:,} decisions, byte for byte. sha256:\n{second.totals.digest}", style="green"
     )
 
 
@@ -59,19 +59,26 @@ def _decide(engine: Engine, log: Path, batch: int, console: Console, quiet: bool
     recorder = _Witness(engine)
     with recorder:
         seconds = drive(engine, [Input(log)], recorder, console, batch, threads=1)
-    if not quiet:
+    if not quiet or not recorder.totals.complete:
         show_summary(engine, recorder.totals, seconds, console)
+    if not recorder.totals.complete:
+        raise KeyboardInterrupt
     return recorder
 
 
 def _show_alerts(alerts: tuple[Notification, ...], console: Console) -> None:
-    """The strongest alerts that opened a group, with their reasons in both languages."""
-    opened = [alert for alert in alerts if alert.kind == OPENED]
-    ranked = sorted(opened, key=lambda alert: (-OUTCOMES.index(alert.outcome), -(alert.alert.score or 0)))
-    console.print(f"\n{len(alerts):,} notifications went out. The strongest that opened a group of alerts:")
-    for told in ranked[:_SHOWN]:
+    """The strongest first alert of a group for each of a few typologies, with its reasons in both languages."""
+    opened = [told for told in alerts if told.kind == OPENED]
+    ranked = sorted(opened, key=lambda told: (-OUTCOMES.index(told.outcome), -(told.alert.score or 0)))
+    strongest = {told.typologies[:1]: told for told in reversed(ranked) if told.typologies}
+    shown = sorted(strongest.values(), key=ranked.index)[:_SHOWN]
+    console.print(f"\n{len(alerts):,} notifications told of {len(opened):,} groups of alerts.", end=" ")
+    console.print("The strongest, one of a kind:" if shown else "")
+    for told in shown:
         alert = told.alert
-        amount = "" if alert.amount is None else f"  ¥{alert.amount:,}"
-        console.print(f"  {told.outcome}  score {alert.score}{amount}  payment {alert.payment_id}", style="bold")
+        amount = "" if alert.amount is None else f"¥{alert.amount:,}"
+        kind = told.typologies[0].replace("_", " ")
+        console.print(f"\n  {told.outcome}  {kind}  {amount}  score {alert.score}  {alert.payment_id}", style="bold")
         for en, ja in alert.reasons:
-            console.print(f"    {en}  ({ja})", markup=False)
+            console.print(Padding(en, (0, 0, 0, 4), expand=False))
+            console.print(Padding(ja, (0, 0, 0, 4), expand=False), style="dim")

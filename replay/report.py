@@ -6,16 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from features.kernel import kernels_cached
 from replay.run import Recorder, Totals, run
 from replay.sources import Input, LabelColumn, read_log
 from rules.records import OUTCOMES
 from sekisho.compile import Engine, compile_pack
+from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.state import new_state
 
@@ -54,25 +57,47 @@ def run_and_show(
     batch: int = 4096,
     threads: int = 1,
 ) -> Totals:
-    """`sekisho replay run`: drive the log through the pack, write what is asked for, and print the summary."""
-    console = Console()
-    engine = compile_pack(load_pack(pack))
+    """`sekisho replay run`: drive the log through the pack, write what is asked for, and print the summary.
+
+    Raises KeyboardInterrupt after the summary of a run that Ctrl-C stopped.
+    """
+    console = Console(highlight=False)
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at)
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
+    _check_outputs([file for source in inputs for file in source.files()], [out, features, dead])
+    engine = compile_pack(load_pack(pack))
     with Recorder(engine, out, features, dead, from_us, to_us) as recorder:
         seconds = drive(engine, inputs, recorder, console, batch, threads)
     show_summary(engine, recorder.totals, seconds, console)
-    if not arrived_at and not assume_in_order:
-        console.print(
-            "Arrival order was assumed to be the files' own order; name it with --arrived-at.", style="yellow"
-        )
+    if recorder.totals.dead and not dead:
+        console.print("See why events were refused: --dead-letters FILE", style="yellow")
+    if engine.pack.policy.record_time in ("log", "none") and not arrived_at and not assume_in_order:
+        console.print("Nothing says when events arrived: each file's own order was taken.", style="yellow")
+        console.print("Name the column with --arrived-at, or confirm with --assume-in-order.", style="yellow")
+    if not recorder.totals.complete:
+        raise KeyboardInterrupt
     return recorder.totals
+
+
+def _check_outputs(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
+    """Refuse what could not be written, or would overwrite the log or another output, before any work is done."""
+    taken = {file.resolve() for file in inputs}
+    for file in outputs:
+        if file is None:
+            continue
+        if not file.parent.is_dir() or file.is_dir():
+            raise SekishoError(f"{file}: a file cannot be written here", "name a file in a folder that is there")
+        if file.resolve() in taken:
+            raise SekishoError(f"{file}: this file is read, or written twice", "give each output a name of its own")
+        taken.add(file.resolve())
 
 
 def drive(
     engine: Engine, inputs: Sequence[Input], recorder: Recorder, console: Console, batch: int, threads: int
 ) -> float:
-    """Run to the end or to Ctrl-C, with a progress bar; the seconds that it took."""
+    """Run to the end or to Ctrl-C, with a progress bar; the seconds that it took, without compiling."""
+    if not kernels_cached():
+        _compile(engine, inputs, threads)
     started = time.perf_counter()
     with _progress(console) as progress:
         bar = progress.add_task("replaying", total=1.0, rate="")
@@ -86,10 +111,21 @@ def drive(
     return time.perf_counter() - started
 
 
+def _compile(engine: Engine, inputs: Sequence[Input], threads: int) -> None:
+    """Decide the log's first batch for nothing, so that the compiler's time is neither a mystery nor in the rate."""
+    told = Console(stderr=True, highlight=False)
+    told.print("Compiling kernels, once for this version (about 20 s) ...", style="dim")
+    with Recorder(engine) as nothing:
+        for part in run(engine, new_state(engine), islice(read_log(engine, inputs), 1), threads=threads):
+            nothing.record(part)
+            break
+
+
 def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), console=console, transient=True,
+        disable=not console.is_terminal,
     )  # fmt: skip
 
 
@@ -97,27 +133,28 @@ def show_summary(engine: Engine, totals: Totals, seconds: float, console: Consol
     """A table of what happened; every event is accounted for."""
     if not totals.complete:
         console.print("Stopped by Ctrl-C: the decisions written so far are complete and in order.", style="yellow")
-    table = Table(title=f"{engine.pack.name}  {engine.pack.hash[:12]}", title_justify="left", show_header=False)
-    table.add_column(justify="left")
+    title = f"pack {engine.pack.name}, hash {engine.pack.hash[:12]}"
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    table.add_column()
     table.add_column(justify="right")
-    rate = totals.events / max(seconds, 1e-9)
+    table.add_column(justify="right", style="dim")
     table.add_row("events read", f"{totals.events + totals.dead:,}")
+    table.add_row("  dead letters", f"{totals.dead:,}")
+    table.add_row("  duplicates", f"{totals.duplicates:,}")
     table.add_row("decisions", f"{totals.decisions:,}")
     for name in OUTCOMES:
         share = totals.outcomes[name] / max(1, totals.decisions)
-        table.add_row(f"  {name}", f"{totals.outcomes[name]:,}  {share:7.3%}")
-    table.add_row("duplicates", f"{totals.duplicates:,}")
-    table.add_row("dead letters", f"{totals.dead:,}")
+        table.add_row(f"  {name}", f"{totals.outcomes[name]:,}", f"{share:.2%}")
     for name, count in totals.flags.items():
         if count:
-            table.add_row(f"flagged {name}", f"{count:,}")
-    table.add_row("alerts sent", f"{totals.alerts:,}")
-    if totals.first_us is not None and totals.last_us is not None:
-        table.add_row("event time", f"{_day(totals.first_us)} to {_day(totals.last_us)}")
-    table.add_row("time", f"{seconds:.1f} s, {rate:,.0f} events/s")
-    table.add_row("sha256 of the decisions", totals.digest[:32])
+            table.add_row(f"  flagged {name}", f"{count:,}")
+    table.add_row("alert notifications", f"{totals.alerts:,}")
     console.print(table)
+    if totals.first_us is not None and totals.last_us is not None:
+        console.print(f"  event time  {_minute(totals.first_us)} to {_minute(totals.last_us)} UTC")
+    console.print(f"  took        {seconds:.1f} s, {totals.events / max(seconds, 1e-9):,.0f} events/s")
+    console.print(f"  sha256      {totals.digest}")
 
 
-def _day(us: int) -> str:
+def _minute(us: int) -> str:
     return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
