@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,16 +27,25 @@ from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import json_path, plan_wire
 
 
+class Placed(NamedTuple):
+    """A record to write; the partition is meant modulo those of its topic."""
+
+    partition: int
+    key: bytes | None
+    value: bytes
+
+
 @dataclass(frozen=True)
 class Verdicts:
-    """What a batch becomes. decisions, dead_letters: index of the record that they come from, and their bytes.
+    """What a batch becomes. watermark_us: W behind it.
 
-    alerts: id of the alert group, and bytes.   watermark_us: W behind the batch.
+    A decision and a dead letter have the key and the partition of their event, so that their order is kept. All about
+    one alert group goes to one partition, with the group's id as key.
     """
 
-    decisions: Sequence[tuple[int, bytes]]
-    alerts: Sequence[tuple[str, bytes]]
-    dead_letters: Sequence[tuple[int, bytes]]
+    decisions: Sequence[Placed]
+    alerts: Sequence[Placed]
+    dead_letters: Sequence[Placed]
     watermark_us: int | None
 
 
@@ -77,25 +86,33 @@ class Decider:
         ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
         clock = np.array([record.time_us for record in records], np.int64) if self.log_clock else None
         sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, self.plan, clock)
-        decisions: list[tuple[int, bytes]] = []
-        alerts: list[tuple[str, bytes]] = []
+        decisions: list[Placed] = []
+        alerts: list[Placed] = []
         if sheet.n:
             batch = Batch(sheet, *_places([records[i] for i in good.tolist()]))
             self.state, decided = step(self.engine, self.state, batch, self.threads)
-            decisions = self._decisions(decided, good)
-            alerts = [(each.group_id, encode_notification(each)) for each in decided.notifications]
+            decisions = self._decisions(decided, good, records)
+            alerts = [
+                Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each))
+                for each in decided.notifications
+            ]
         letters = []
         for k, i in enumerate(dead.index.tolist()):
             record = records[i]
-            letters.append((i, dead.record(k, record.topic, record.partition, record.offset, values[i])))
+            raw = dead.record(k, record.topic, record.partition, record.offset, values[i])
+            letters.append(Placed(record.partition, record.key, raw))
         watermark = int(self.state.intake.watermark[0])
         return Verdicts(decisions, alerts, letters, None if watermark == NEVER else watermark)
 
-    def _decisions(self, decided: Decided, good: Ints) -> list[tuple[int, bytes]]:
+    def _decisions(self, decided: Decided, good: Ints, records: Sequence[Message]) -> list[Placed]:
         blob, ends = encode_decisions(self.engine, decided)
         raw, cuts = blob.tobytes(), ends.tolist()
         source = good[np.cumsum(decided.derived == 0) - 1]  # a derived event stands right behind its source
-        return [(i, raw[cuts[k] : cuts[k + 1] - 1]) for k, i in enumerate(source[decided.rows].tolist())]
+        placed = []
+        for k, i in enumerate(source[decided.rows].tolist()):
+            event = records[i]
+            placed.append(Placed(event.partition, event.key, raw[cuts[k] : cuts[k + 1] - 1]))
+        return placed
 
 
 def _places(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:

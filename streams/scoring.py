@@ -14,11 +14,7 @@ from streams.settings import TopicSettings
 
 
 class PackScorer:
-    """Keeps streams.outputs.Scorer for a compiled pack.
-
-    A decision and a dead letter have the key and the partition of their event, so that their order is kept. All about
-    one alert group goes to one partition.
-    """
+    """Keeps streams.outputs.Scorer for a compiled pack."""
 
     def __init__(self, engine: Engine, topics: TopicSettings, threads: int = 1) -> None:
         self.decider, self.topics = Decider(engine, threads), topics
@@ -46,14 +42,9 @@ class PackScorer:
     def decide(self, messages: Sequence[Message]) -> Outputs:
         """Fold a batch, in its order."""
         verdicts, topics = self.decider.decide(messages), self.topics
-
-        def beside(topic: str, record: tuple[int, bytes]) -> Send:
-            event = messages[record[0]]
-            return Send(topic, event.partition, event.key, record[1])
-
         return Outputs(
-            [beside(topics.decisions, each) for each in verdicts.decisions],
-            [Send(topics.alerts, int(group[:7], 16), group.encode(), raw) for group, raw in verdicts.alerts],
-            [beside(topics.dead_letters, each) for each in verdicts.dead_letters],
+            [Send(topics.decisions, *placed) for placed in verdicts.decisions],
+            [Send(topics.alerts, *placed) for placed in verdicts.alerts],
+            [Send(topics.dead_letters, *placed) for placed in verdicts.dead_letters],
             verdicts.watermark_us,
         )

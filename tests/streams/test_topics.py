@@ -52,10 +52,9 @@ def test_each_difference_is_told(broker: KafkaBroker, prefix: str) -> None:
 
 
 def test_the_commands_create_and_check(broker: KafkaBroker, prefix: str, tmp_path: Path) -> None:
-    """`topics check` fails with what is missing, `create` makes it, `check` is content; the pack names its own clock."""
-    names = "".join(
-        f'{key} = "{prefix}{key}"\n' for key in ("decisions", "alerts", "dead_letters", "journal", "control")
-    )
+    """`check` fails with what is missing, `create` makes it, `check` is content; the pack names its own clock."""
+    keys = ("decisions", "alerts", "dead_letters", "journal", "control")
+    names = "".join(f'{key} = "{prefix}{key}"\n' for key in keys)
     file = tmp_path / "sekisho.toml"
     file.write_text(
         f'pack = "{shipped_pack("card_payments")}"\nstate = "state"\n[kafka]\nbootstrap = "{broker.bootstrap}"\n'

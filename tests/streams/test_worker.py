@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer
 
+from replay.verify_command import verify_command
 from sekisho.compile import compile_pack
-from sekisho.journal import START, decode
 from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
 from sekisho.testing.kafka import KafkaBroker, free_ports
@@ -22,8 +23,6 @@ from sekisho.testing.world import world_of
 from streams.scoring import PackScorer
 from streams.settings import Settings, TopicSettings, load_settings
 from streams.topics import create_topics
-from tests.streams.standins import merged
-from tests.streams.test_lane import read_all
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 240.0  # kernels may have to be compiled on a busy machine
@@ -114,24 +113,6 @@ def _decided(count: int) -> Callable[[dict[str, object]], bool]:
     return reached
 
 
-def _check(settings: Settings) -> None:
-    """Every record on the topics is the one that the journal's order gives, byte for byte, once."""
-    topics, chain = settings.topics, START
-    scorer = PackScorer(compile_pack(load_pack(settings.pack)), topics)
-    inputs = {(m.topic, m.partition, m.offset): m for m in read_all(settings, topics.input[0])}
-    wanted = []
-    for message in sorted(read_all(settings, topics.journal), key=lambda m: m.offset):
-        record = decode(message.value or b"")
-        places = [[(r.topic, r.partition, k) for k in range(r.first, r.end)] for r in record.ranges]
-        outputs = scorer.decide(merged([[inputs.pop(place) for place in part if place in inputs] for part in places]))
-        chain = outputs.chain(chain)
-        assert chain == record.chain and record.pack == scorer.pack
-        wanted += outputs.sends()
-    assert not inputs, "not all is decided"
-    found = [m for name in (topics.decisions, topics.alerts, topics.dead_letters) for m in read_all(settings, name)]
-    assert sorted((m.topic, m.value or b"") for m in found) == sorted((send.topic, send.value) for send in wanted)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Kernels are compiled here, so that no worker takes long to start."""
@@ -175,7 +156,18 @@ def test_a_worker_a_standby_and_what_may_befall_them(tmp_path: Path, broker: Kaf
         for worker in (one, two):
             if worker.process is not None:
                 worker.process.kill()
-    _check(one.settings)
+    topics = one.settings.topics
+    words = [str(one.settings.pack), "--bootstrap", broker.bootstrap, "--journal", topics.journal]
+    words += ["--decisions", topics.decisions, "--alerts", topics.alerts, "--dead-letters", topics.dead_letters]
+    proof = CliRunner().invoke(verify_command, words)
+    assert proof.exit_code == 0 and "MATCH" in proof.output and "3,000 events" in proof.output, proof.output
+
+    producer = Producer({"bootstrap.servers": broker.bootstrap})
+    producer.produce(topics.alerts, b'{"kind":"forged"}', partition=2)
+    assert producer.flush(30) == 0
+    proof = CliRunner().invoke(verify_command, words)
+    assert proof.exit_code == 1 and f"{topics.alerts}[2]" in proof.output, proof.output
+    assert "the journal does not name" in proof.output and "forged" in proof.output
 
 
 def test_a_worker_waits_for_a_broker_that_is_away(tmp_path: Path, broker: KafkaBroker, prefix: str) -> None:
