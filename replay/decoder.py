@@ -32,7 +32,11 @@ class Decoder:
     @property
     def columns(self) -> set[str]:
         """Every column of a table that a field may be read from."""
-        return {name for field in self.plan.sources for name in (field.source, field.name, json_path(field)[0])}
+        return {
+            name
+            for field in self.plan.sources
+            for name in (field.source, ".".join(json_path(field)), field.name, json_path(field)[0])
+        }
 
     def table(self, table: pa.Table, topic: str, offset: Ints, file: str) -> tuple[Batch, tuple[bytes, ...]]:
         """Events and dead letters (JSON lines) of a table whose rows stand at `offset` (int64[n]) of the file."""

@@ -7,10 +7,12 @@ source is one function in `_READERS`.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +20,16 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from features.sheet import Ints
+from features.sheet import VALID, Ints
 from replay.decoder import Decoder, make_decoder
 from replay.merge import Chunk, merge
 from sekisho.compile import Engine
 from sekisho.errors import SourceError
+from sekisho.wire.plan import json_path
 
 CHUNK_ROWS = 65_536
 CHUNK_BYTES = 16 << 20
+_MEND_CSV = "save it as UTF-8 with commas, as many cells in every row as in the first, and no cell above 16 MiB"
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,10 @@ def _read_parquet(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{file}: not readable as Parquet: {error}", "write the file anew") from error
     wanted = decoder.columns | ({source.labels.column} if source.labels else set())
+    _refuse_twins(file, reader.schema_arrow.names, wanted)
     columns = [name for name in reader.schema_arrow.names if name in wanted]
     topic, rows = file_topic(file), 0
-    for part in reader.iter_batches(batch_size=CHUNK_ROWS, columns=columns):
+    for part in _intact(file, reader.iter_batches(batch_size=CHUNK_ROWS, columns=columns)):
         offset = np.arange(rows, rows + part.num_rows, dtype=np.int64)
         rows += part.num_rows
         table = pa.Table.from_batches([part])
@@ -113,14 +118,15 @@ def _read_parquet(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk
 def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
     """Every cell is read as text: the wire's scalars decide what it means. Rows of another width are dead letters."""
     with file.open(encoding="utf-8-sig", newline="", errors="replace") as handle:
-        names = next(csv.reader(handle), [])
+        names = _header(file, handle)
+    _refuse_twins(file, names, decoder.columns)
     torn: list[tuple[int, str]] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
         torn.append((row.number - 2, row.text))  # it counts from 1, the header too
         return "skip"
 
-    reader = pa.csv.open_csv(
+    reader = _open_csv(
         file,
         pa.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False),
         pa.csv.ParseOptions(invalid_row_handler=skip, ignore_empty_lines=False),
@@ -129,7 +135,7 @@ def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
         ),
     )
     topic, row, read, size = file_topic(file), 0, 0, max(1, file.stat().st_size)
-    for part in reader:
+    for part in _intact(file, reader):
         end, bad = row + part.num_rows, []
         while torn and torn[0][0] <= end:
             bad.append(torn.pop(0))
@@ -138,6 +144,45 @@ def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
         row, read = end, read + part.nbytes
         chunk = _table_chunk(decoder, pa.Table.from_batches([part]), file, topic, offset, source, min(1.0, read / size))
         yield replace(chunk, dead=(*chunk.dead, *(decoder.torn(topic, number, text) for number, text in bad)))
+
+
+def _header(file: Path, handle: TextIO) -> list[str]:
+    """The names of a CSV file's columns. Raises SourceError where there are none."""
+    try:
+        names = next(csv.reader(handle), [])
+    except csv.Error as error:
+        raise SourceError(f"{file}: the header is not readable as CSV: {error}", "write the file anew") from error
+    if not names:
+        raise SourceError(f"{file}: this file has no header", "name the columns in the first line")
+    return names
+
+
+def _open_csv(file: Path, *options: Any) -> pa.csv.CSVStreamingReader:
+    try:
+        return pa.csv.open_csv(file, *options)
+    except pa.ArrowException as error:
+        raise SourceError(f"{file}: not readable as CSV: {_why(error)}", _MEND_CSV) from error
+
+
+def _why(error: Exception) -> str:
+    """What Arrow says, without the row that it quotes: it may hold account numbers."""
+    return re.sub(r"(got \d+): .*", r"\1", str(error), flags=re.DOTALL)
+
+
+def _intact(file: Path, parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The parts of a table. Raises SourceError where the file breaks off or stops being what it is called."""
+    try:
+        yield from parts
+    except (OSError, pa.ArrowException) as error:
+        fix = _MEND_CSV if file.suffix == ".csv" else "write the file anew"
+        raise SourceError(f"{file}: not readable to its end: {_why(error)}", fix) from error
+
+
+def _refuse_twins(file: Path, names: Sequence[str], wanted: set[str]) -> None:
+    """A column that is read must be one."""
+    twins = sorted({name for name in names if name in wanted and names.count(name) > 1})
+    if twins:
+        raise SourceError(f"{file}: these columns stand twice: {', '.join(twins)}", "rename one of each")
 
 
 def _table_chunk(
@@ -162,18 +207,24 @@ def _labels_of(
         raise SourceError(f"pack {pack.name}: it has no [labels] table", "add one, or leave the label column out")
     if labels.column not in table.column_names:
         raise SourceError(f"{file}: there is no column {labels.column!r}", f"columns: {', '.join(table.column_names)}")
-    column = {field.name: field.source or field.name for field in pack.schema.fields}
-    when = table[column["event_time"]]
+    when = _column_of(decoder, table, "event_time", file)
     if not pa.types.is_timestamp(when.type):
         raise SourceError(f"{file}: event_time is no timestamp column", "give the labels in a file of their own")
-    index = np.flatnonzero(np.asarray(pc.fill_null(pc.cast(table[labels.column], pa.bool_()), False)))
+    try:
+        fraud = pc.fill_null(pc.cast(table[labels.column], pa.bool_()), False)
+    except pa.ArrowException as error:
+        what = f"{file}: the column {labels.column!r} is neither true nor false in every row"
+        raise SourceError(what, "write true and false, or 1 and 0") from error
+    index = np.flatnonzero(np.asarray(fraud))
     table, when = table.take(index), when.take(index)
     later = pc.add(pc.cast(when, pa.timestamp("us", when.type.tz)), pa.scalar(labels.delay_us, pa.duration("us")))
     fields = {
-        "event_id": pc.binary_join_element_wise("label", pc.cast(table[column["event_id"]], pa.string()), ":"),
+        "event_id": pc.binary_join_element_wise(
+            "label", pc.cast(_column_of(decoder, table, "event_id", file), pa.string()), ":"
+        ),
         "event_time": later,
         "kind": pa.array([pack.labels.kind] * len(index), pa.string()),
-        "payment_id": pc.cast(table[column["payment_id"]], pa.string()),
+        "payment_id": pc.cast(_column_of(decoder, table, "payment_id", file), pa.string()),
         pack.labels.class_field: pa.array([labels.label_class] * len(index), pa.string()),
     }
     if decoder.arrived_at:
@@ -181,7 +232,17 @@ def _labels_of(
     return pa.table(fields), offset[index]
 
 
+def _column_of(decoder: Decoder, table: pa.Table, field: str, file: Path) -> pa.ChunkedArray:
+    source = decoder.pack.schema.by_name[field]
+    for name in (source.source, ".".join(json_path(source)), source.name):
+        if name in table.schema.names:
+            return table[name]
+    raise SourceError(f"{file}: there is no column for {field}", "give the labels in a file of their own")
+
+
 def _read_jsonl(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
+    if source.labels:
+        raise SourceError(f"{file}: labels come from a column of a table", "give JSON labels in a file with --labels")
     topic, line, at, size = file_topic(file), 0, 0, max(1, file.stat().st_size)
     rest = b""
     with file.open("rb") as handle:
@@ -212,6 +273,13 @@ def _checked(source: Input, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     for chunk in chunks:
         arrival = chunk.arrival
         if source.arrived_at and len(arrival):
+            known = chunk.batch.sheet.validity("record_time") == VALID
+            if not known.all():
+                row = int(chunk.batch.offset[np.argmin(known)])
+                raise SourceError(
+                    f"{source.path}: row {row} has no {source.arrived_at}, so nothing says when it arrived",
+                    "name a column or JSON path that every row has",
+                )
             back = np.concatenate([[arrival[0] < last], arrival[1:] < arrival[:-1]])
             if back.any():
                 row = int(chunk.batch.offset[np.argmax(back)])

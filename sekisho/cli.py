@@ -45,6 +45,11 @@ def main() -> None:
     except (Refusal, SekishoError) as error:
         _complain(str(error))
         sys.exit(1)
+    except RecursionError:
+        _complain(
+            "an expression of the pack is nested too deeply\n  fix: use fewer levels, or shorter chains of AND, OR, +"
+        )
+        sys.exit(1)
     except OSError as error:
         _complain(f"{error.filename or 'a file'}: {error.strerror or error}\n  fix: check the path and who may use it")
         sys.exit(1)

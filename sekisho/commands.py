@@ -18,7 +18,7 @@ def pack() -> None:
 @pack.command()
 @_PACK
 def check(pack: Path) -> None:
-    """Validate all of PACK and print what it holds."""
+    """Validate all of PACK, try its rules' examples, and print what it holds."""
     from rich.console import Console
 
     from sekisho.check import check_pack
@@ -29,8 +29,8 @@ def check(pack: Path) -> None:
 
 @pack.command()
 @_PACK
-@click.option("--as-of", "as_of", is_flag=True, help="The self-join on arrival order that judges late events.")
-@click.option("--dialect", help="Another warehouse's SQL: snowflake, bigquery, postgres, spark, ...")
+@click.option("--as-of", "as_of", is_flag=True, help="Write the self-join on arrival order, true of late events too.")
+@click.option("--dialect", help="Write the SQL of bigquery, databricks, postgres, snowflake, spark or trino.")
 def sql(pack: Path, as_of: bool, dialect: str | None) -> None:
     """Write PACK's features.sql for DuckDB or another warehouse to run."""
     from features.sql import as_of_sql, transpile_sql

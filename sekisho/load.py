@@ -26,6 +26,7 @@ from sekisho.toml import Document
 
 _KNOWN = ("pack.toml", "features.sql", "rules.yaml")
 _IGNORED = (".md", ".py", ".ipynb")  # what people keep beside a pack; no part of its hash
+_PRINTED = 8  # errors on one screen; the first are often the cause of the others
 
 _T = TypeVar("_T")
 
@@ -40,7 +41,9 @@ class PackErrors(SekishoError):
         super().__init__(f"the pack {path} has {count}", "mend what stands below, then load it again")
 
     def __str__(self) -> str:
-        return "\n\n".join([self.what, *(str(refusal) for refusal in self.refusals)])
+        more = len(self.refusals) - _PRINTED
+        rest = [f"... and {more} more"] if more > 0 else []
+        return "\n\n".join([self.what, *map(str, self.refusals[:_PRINTED]), *rest])
 
 
 def score_columns(model: str) -> dict[str, Type]:
@@ -51,7 +54,11 @@ def score_columns(model: str) -> dict[str, Type]:
 def load_pack(path: Path) -> Pack:
     """The pack in a folder. Raises PackErrors with all that is wrong: file, line, column, what, and what to do."""
     loader = _Loader(path)
-    pack = loader.load()
+    try:
+        pack = loader.load()
+    except RecursionError:
+        what, fix = "this is nested too deeply to be read", "use fewer levels, or shorter chains of AND, OR, +"
+        raise PackErrors(path, [*loader.refusals, Refusal(what, fix, file=loader.reading)]) from None
     if pack is None or loader.refusals:
         raise PackErrors(path, loader.refusals)
     return pack
@@ -62,6 +69,7 @@ class _Loader:
     path: Path
     refusals: list[Refusal] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
+    reading: str = ""
 
     def load(self) -> Pack | None:
         """The pack, or None where it cannot be put together; see also `refusals`."""
@@ -112,9 +120,9 @@ class _Loader:
 
     def bytes(self, name: str, required: bool = True) -> bytes | None:
         """A file's canonical bytes; they become part of the hash."""
-        file = self.path / name
+        file, self.reading = self.path / name, name
         if not file.is_file():
-            if required:
+            if required or file.exists():
                 self.note(name, [Refusal("this file is missing", "put it into the pack, or name another in pack.toml")])
             return None
         self.files[name] = canonical(name, file.read_bytes())

@@ -89,7 +89,7 @@ def _fields(fields: tuple[Field, ...]) -> Table:
     for field in fields:
         notes = [("required", field.required), (f"personal: {field.pii}", field.pii), (field.encoding, field.encoding)]
         marks = ", ".join(text for text, shown in notes if shown)
-        table.add_row(field.name, field.type, str(field.sql_type), field.source or field.name, Text(marks, "dim"))
+        table.add_row(field.name, field.type, str(field.sql_type), Text(field.source or field.name), Text(marks, "dim"))
     return table
 
 
@@ -146,5 +146,7 @@ def _verdicts(summary: Summary) -> Iterable[Text]:
     yield Text.assemble(
         ("✓ ", "green"), f"{_count(summary.examples, 'rule example')} tried on the compiled rules: all as stated"
     )
+    if not summary.pack.rules.rules:
+        yield Text.assemble(("! ", "yellow"), "there are no rules: every event that is not degraded is approved")
     if missing := summary.rules_without_examples:
         yield Text.assemble(("! ", "yellow"), f"without examples: {', '.join(missing)}")

@@ -15,6 +15,7 @@ Path = tuple[str | int, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(r"""\s*([A-Za-z0-9_\-."' ]+?)\s*=""")
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)")
+_LONGEST_US = 36_525 * 86_400_000_000  # sums of a few such durations and times still fit 64 bits
 _UNIT_US = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
 
 
@@ -151,7 +152,11 @@ class Table:
         if not found:
             self.refuse(key, f"{key} is no duration", f'write {key} = "90s", "10m", "24h" or "7d"')
             return default
-        return int(found[1]) * _UNIT_US[found[2]]
+        us = int(found[1]) * _UNIT_US[found[2]]
+        if us > _LONGEST_US:
+            self.refuse(key, f"{key} is longer than 100 years", "write a shorter duration")
+            return default
+        return us
 
 
 def _name(path: Path) -> str:

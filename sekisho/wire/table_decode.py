@@ -102,8 +102,18 @@ def missing(table: pa.Table | pa.RecordBatch, plan: WirePlan) -> tuple[str, ...]
 
 def row_bytes(table: pa.Table | pa.RecordBatch, i: int) -> bytes:
     """Row i as one JSON object, values of other types than JSON's as text: the raw bytes of its dead letter."""
-    row = {name: table.column(k)[i].as_py() for k, name in enumerate(table.schema.names)}
+    row = {name: _plain(table.column(k)[i]) for k, name in enumerate(table.schema.names)}
     return json.dumps(row, ensure_ascii=False, default=str, separators=(",", ":")).encode(errors="surrogateescape")
+
+
+def _plain(cell: pa.Scalar) -> object:
+    """A cell's value; where Python has none (bytes that are no UTF-8, a time after year 9999) what it holds."""
+    try:
+        return cell.as_py()
+    except (ValueError, OverflowError):
+        if isinstance(cell, pa.StringScalar | pa.LargeStringScalar):
+            return cell.as_buffer().to_pybytes().decode(errors="surrogateescape")
+        return getattr(cell, "value", None)
 
 
 def _column(table: pa.Table | pa.RecordBatch, plan: WirePlan, f: int) -> pa.Array | None:
