@@ -1,6 +1,6 @@
 """Thirty small breaks of the engine, each of which the tests must notice.
 
-python -m bench.mutants [--only NAME]
+python -m bench.mutants [--only NAME ...]
 
 The tree is copied once, and the tests named below must pass there. Then each mutant is applied to the copy, its tests
 run until the first of them fails, and the file is restored. A mutant that survives is a law without a judge: exit 1.
@@ -182,9 +182,10 @@ MUTANTS = (
 def main() -> int:
     """Run the mutants and print what killed each; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.mutants")
-    parser.add_argument("--only", metavar="NAME", choices=[mutant.name for mutant in MUTANTS], help="a single mutant")
+    names = [mutant.name for mutant in MUTANTS]
+    parser.add_argument("--only", metavar="NAME", nargs="+", choices=names, default=names, help="these mutants alone")
     only = parser.parse_args().only
-    mutants = [mutant for mutant in MUTANTS if only in (None, mutant.name)]
+    mutants = [mutant for mutant in MUTANTS if mutant.name in only]
     with TemporaryDirectory(prefix="sekisho-mutants-") as folder:
         bench = Bench(Path(folder))
         if faults := [*bench.rotten(mutants)] or [*bench.unhealthy(mutants)]:
