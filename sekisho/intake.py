@@ -311,17 +311,20 @@ def _verdict(
     i: int, cells: Ints, valid: Bytes, text: Bytes, class_row: int, reversal_row: int, fraud: Ints, names: Ints,
     heap: Ints, table: Ints, marks: Ints,
 ) -> int:  # fmt: skip
-    """+1 a new fraud verdict on what the label names, -1 the end of one, 0 a repetition or a label of nothing."""
+    """+1 a new fraud verdict on what the label names, -1 the end of one, 0 a repetition.
+
+    A label that names nothing, or that has no class and is no reversal, says nothing: 0, and a verdict stands.
+    """
     which = -1
     for k in range(len(names)):
         if names[k] >= 0 and valid[names[k], i] == VALID:
             which = k
             break
-    if which < 0:
+    classed = class_row >= 0 and valid[class_row, i] == VALID
+    reversal = reversal_row >= 0 and valid[reversal_row, i] == VALID and cells[reversal_row, i] == 1
+    if which < 0 or not (classed or reversal):
         return 0
-    says = valid[class_row, i] == VALID and _index_of(text, cells[class_row, i], fraud) >= 0
-    if reversal_row >= 0 and valid[reversal_row, i] == VALID and cells[reversal_row, i] == 1:
-        says = False
+    says = classed and not reversal and _index_of(text, cells[class_row, i], fraud) >= 0
     handle = cells[names[which], i]
     start, length = handle >> HANDLE_BITS, handle & _LENGTH
     # The field is the key's space, so that a card and an account of one name never meet.

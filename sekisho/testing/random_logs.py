@@ -62,7 +62,10 @@ def _event(rng: Random, number: int, at_us: int) -> Event:
         event["payment_id"] = _maybe(rng, f"p{max(0, number - rng.randint(1, 12))}", 0.9)
         event |= {"terminal_id": None, "account_id": f"a{rng.randint(0, 1)}", "note": _maybe(rng, "settled")}
     if kind == "label":
-        event |= {"label_class": rng.choice(("fraud", "fraud", "genuine")), "reversal": _maybe(rng, True, 0.2)}
+        event |= {
+            "label_class": _maybe(rng, rng.choice(("fraud", "fraud", "genuine"))),
+            "reversal": _maybe(rng, True, 0.2),
+        }
     return event
 
 

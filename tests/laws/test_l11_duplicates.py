@@ -11,8 +11,12 @@ from features.query import Frame, Query, Stage, WindowCall
 from features.schema import Field, Schema
 from features.types import BIGINT, BOOL, TEXT
 from rules.records import RuleSet
+from sekisho.compile import compile_pack
 from sekisho.pack import EventPolicy, LabelPolicy, Leg, Pack
+from sekisho.state import new_state
+from sekisho.step import step
 from sekisho.testing.reference import State, fold, reference_step
+from sekisho.testing.runs import batch_of
 
 SECOND = 1_000_000
 CARD = Column(TEXT, "card_id")
@@ -142,3 +146,29 @@ def test_label_delta_counts_verdicts_once() -> None:
         label(4, "p", "fraud", True), label(5, "p", "fraud"), label(6, "p", "genuine"), label(7, None, "fraud"),
     ]  # fmt: skip
     assert [row[0]["label_delta"] for row in rows_of(*log, event(9, 9))] == [1, 0, 1, -1, 0, 1, -1, 0, None]
+
+
+def test_a_label_that_says_nothing_changes_nothing() -> None:
+    """L7: a NULL class is not "genuine": the verdict stands. A reversal needs no class. The engine says the same."""
+
+    def label(number: int, says: str | None, reversal: bool | None = None) -> dict[str, object]:
+        return event(number, number, kind="label", payment_id="p", label_class=says, reversal=reversal)
+
+    pack = pack_of()
+    log = [
+        label(0, "fraud"),
+        label(1, None),
+        label(2, "fraud"),
+        label(3, None, True),
+        label(4, None, False),
+        label(5, "fraud"),
+    ]
+    deltas = [1, 0, 0, -1, 0, 1]
+    assert [row[0]["label_delta"] for row in rows_of(*log)] == deltas
+    for cut in (1, len(log)):
+        engine, found = compile_pack(pack), list[object]()
+        state = new_state(engine)
+        for start in range(0, len(log), cut):
+            state, decided = step(engine, state, batch_of(engine.inputs, log[start : start + cut]))
+            found += [decided.sheet.value("label_delta", i) for i in range(decided.sheet.n)]
+        assert found == deltas

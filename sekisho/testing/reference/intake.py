@@ -115,15 +115,16 @@ def _follow_up(policy: EventPolicy, state: IntakeState, row: dict[str, Any], bef
 
 
 def _verdict(labels: LabelPolicy, state: IntakeState, row: dict[str, Any]) -> int:
-    """label_delta: +1 a new fraud verdict, -1 the end of one, 0 a repetition, or a label that names nothing.
+    """label_delta: +1 a new fraud verdict, -1 the end of one, 0 a repetition, or a label that says nothing.
 
     A verdict is of what the first not NULL of `names` says, by that field; it stands until another takes its place.
+    A label says nothing when it names nothing, or when its class is NULL and it is no reversal: no silent zero (L7).
     """
     named = next(((name, row[name]) for name in labels.names if row.get(name) is not None), None)
-    if named is None:
+    says, reversal = row.get(labels.class_field), row.get(labels.reversal_field) is True
+    if named is None or (says is None and not reversal):
         return 0
-    was = named in state.frauds
-    now = row.get(labels.class_field) in labels.fraud and row.get(labels.reversal_field) is not True
+    was, now = named in state.frauds, says in labels.fraud and not reversal
     (state.frauds.add if now else state.frauds.discard)(named)
     return int(now) - int(was)
 
