@@ -3,60 +3,91 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
-from rich.table import Table
 
-from features.expr import Column, Expr, walk
+from features.expr import Column, Expr
 from features.query import WindowCall
-from features.sheet import ENTERS, VALID, Bytes, Slot
+from features.sheet import ENTERS, HANDLE_BITS, VALID, Ints, Sheet, Slot
 from features.types import Kind
+from replay.merge import Chunk
 from replay.report import inputs_of
-from replay.run import run
-from replay.sources import Input, read_log
-from rules.evaluate import STATUS_NAMES
+from replay.sources import read_log
 from sekisho.compile import Engine, compile_pack
 from sekisho.decision import encode_decisions
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.state import new_state
-from sekisho.step import Decided
+from sekisho.step import Decided, step
 
-_SHOWN = 8
+_BATCH = 4096
+_COUNTS_NULLS = ("count_star", "first_value", "last_value", "lag")
+Value = int | float | bool | str | None
+Key = tuple[Expr, ...]
+Mask = npt.NDArray[np.bool_]
+Log = Callable[[], Iterator[Chunk]]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An event of a window's key, as the window engine was given it."""
+    """An event of a window call's key, as the window engine was given it.
+
+    event_time: microseconds.   arrival: its number in the log, legs counted.   counts: the call's FILTER is true, and
+    its argument is none that the function passes over.
+    """
 
     event_id: str
     event_time: int
-    position: int  # arrival order
-    passes: bool
-    argument: object
+    arrival: int
+    counts: bool
+    argument: Value
 
 
-@dataclass
+@dataclass(frozen=True)
 class Explanation:
-    """A decision, recomputed. record, again: the bytes on file and ours.   windows: by call name, the events seen."""
+    """A decision, recomputed.
 
+    record, again: the line on file and ours.   decided, row: the batch in which it was decided again, and its row.
+    windows: by window call, the events that count in its frame, oldest first; no calls where the event saw no window.
+    """
+
+    engine: Engine
     record: bytes
     again: bytes
     decided: Decided
     row: int
-    engine: Engine
-    windows: dict[str, list[Seen]] = field(default_factory=dict)
+    windows: Mapping[str, Sequence[Seen]]
 
     @property
     def matches(self) -> bool:
-        return self.record == self.again
+        return self.record.rstrip(b"\n") == self.again.rstrip(b"\n")
+
+    @property
+    def differences(self) -> list[tuple[str, Any, Any]]:
+        """(field, on file, recomputed) of each value that differs, or of the byte where only the writing does."""
+        if self.matches:
+            return []
+        found = list(_differences("", json.loads(self.record), json.loads(self.again)))
+        at = next((k for k, (a, b) in enumerate(zip(self.record, self.again, strict=False)) if a != b), len(self.again))
+        return found or [(f"byte {at}", self.record[at : at + 20], self.again[at : at + 20])]
+
+
+def _differences(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        for name in {**ours, **theirs}:
+            yield from _differences(f"{path}.{name}" if path else name, ours.get(name), theirs.get(name))
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for k, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from _differences(f"{path}[{k}]", *pair)
+    elif ours != theirs or type(ours) is not type(theirs):
+        yield path, ours, theirs
 
 
 def explain_decision(
@@ -64,206 +95,157 @@ def explain_decision(
     label_column: str | None = None, label_delay_us: int = 0, label_class: str = "fraud", arrived_at: str = "",
 ) -> None:  # fmt: skip
     """Find the record, replay the log up to its event, and print what was seen. Raises SekishoError if it differs."""
-    console = Console(highlight=False)
-    engine = compile_pack(load_pack(pack))
+    from replay.explain_view import show
+
     record = find_record(decisions, wanted)
+    engine = compile_pack(load_pack(pack))
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at)
-    explanation = explain(engine, inputs, record)
-    show(explanation, console)
+    explanation = explain(engine, lambda: read_log(engine, inputs), record)
+    show(explanation, Console(highlight=False))
     if not explanation.matches:
-        raise SekishoError("the recomputed decision differs from the record", "see the differences above")
+        raise SekishoError(
+            "the log does not give this record: see what differs above",
+            "give the pack and the log that it was made from; if these are they, the record was changed",
+        )
 
 
 def find_record(decisions: Path, wanted: str) -> bytes:
-    """The line of a decision file whose id or event_id is `wanted`."""
+    """The line of a decision file whose id or event_id is `wanted`; of an event's several, the first."""
     needle = json.dumps(wanted, ensure_ascii=False).encode()
     with decisions.open("rb") as lines:
-        for line in lines:
-            if needle in line:
-                record = json.loads(line)
-                if wanted in (record["id"], record["event_id"]):
-                    return line
+        for number, line in enumerate(lines, 1):
+            if needle not in line:
+                continue
+            if wanted in _names_of(line, f"{decisions}, line {number}"):
+                return line
     raise SekishoError(f"{decisions}: no decision has the id or event_id {wanted!r}", "look it up in the file")
 
 
-def explain(engine: Engine, inputs: Sequence[Input], record: bytes) -> Explanation:
-    """Replay the log to the record's event, twice: to decide it, and to collect what its windows saw."""
+def _names_of(line: bytes, where: str) -> tuple[str, str]:
+    """A record's id and event_id. Raises SekishoError where the line is none."""
+    try:
+        record = json.loads(line)
+        return (record["id"], record["event_id"]) if record["source"]["topic"] else ("", "")
+    except (ValueError, TypeError, KeyError):
+        fix = "name the file that `sekisho replay run` wrote with --out"
+        raise SekishoError(f"{where}: this is no decision", fix) from None
+
+
+def explain(engine: Engine, log: Log, record: bytes) -> Explanation:
+    """Replay the log to the record's event, twice: to decide it, and to collect what its windows saw.
+
+    log: reads it from its beginning each time that it is called.
+    Raises SekishoError where the log does not hold the event.
+    """
     source = json.loads(record)["source"]
-    for _, decided, row in _until(engine, inputs, source):
-        if row >= 0:
-            blob, _ = encode_decisions(engine, decided, np.array([row]))
-            explanation = Explanation(record, blob.tobytes(), decided, row, engine)
-            break
-    else:
+    decided, row = next(((decided, row) for _, decided, row in _batches(engine, log, source) if row >= 0), (None, -1))
+    if decided is None or row not in decided.rows:
+        place = f"{source['topic']}, partition {source['partition']}, offset {source['offset']}"
         raise SekishoError(
-            f"the log holds no event at {source['topic']} offset {source['offset']}",
-            "give the same file or topic that the decision was made from",
+            f"the log decides no event at {place}", "give the file or topic that the decision was made from"
         )
-    keys = {call.name: _key(engine, call, explanation.decided, explanation.row) for call in _calls(engine)}
-    entered = explanation.decided.admission.fate[explanation.row] == ENTERS
-    for start, decided, row in _until(engine, inputs, source):
-        for call in _calls(engine):
-            if entered and keys[call.name] is not None:
-                _collect(engine, call, keys[call.name], decided, row, start, explanation.windows)
-    target = int(explanation.decided.sheet.ints("event_time")[explanation.row])
-    for call in _calls(engine):
-        explanation.windows[call.name] = _framed(call, explanation.windows.get(call.name, []), target)
-    return explanation
+    again = encode_decisions(engine, decided, np.array([row]))[0].tobytes()
+    windows: dict[str, Sequence[Seen]] = {}
+    if decided.admission.fate[row] == ENTERS:
+        windows = _windows(engine, log, source, decided, row)
+    return Explanation(engine, record, again, decided, row, windows)
 
 
-def _until(engine: Engine, inputs: Sequence[Input], source: dict[str, Any]) -> Iterator[tuple[int, Decided, int]]:
-    """Batches up to the event's: (events before the batch, the batch, the event's row or -1)."""
-    start = 0
-    for part in run(engine, new_state(engine), read_log(engine, inputs)):
-        if part.decided is None:
-            continue
-        batch, row = part.decided.batch, -1
-        if source["topic"] in batch.topics:
-            topic = batch.topics.index(source["topic"])
-            here = (
-                (batch.topic == topic) & (batch.partition == source["partition"]) & (batch.offset == source["offset"])
-            )
-            found = np.flatnonzero(here & (part.decided.derived == 0))
-            row = int(found[0]) if len(found) else -1
-        yield start, part.decided, row
-        if row >= 0:
-            return
-        start += part.decided.sheet.n
+def _batches(engine: Engine, log: Log, source: Mapping[str, Any]) -> Iterator[tuple[int, Decided, int]]:
+    """Batches up to the event's: (rows before the batch, the batch, the event's row or -1)."""
+    state, before = new_state(engine), 0
+    for chunk in log():
+        for start in range(0, chunk.batch.n, _BATCH):
+            state, decided = step(engine, state, chunk.batch.cut(start, min(start + _BATCH, chunk.batch.n)))
+            row = _find(decided, source)
+            yield before, decided, row
+            if row >= 0:
+                return
+            before += decided.sheet.n
 
 
-def _calls(engine: Engine) -> list[WindowCall]:
-    return [call for stage in engine.pack.query.stages for call in stage.windows]
+def _find(decided: Decided, source: Mapping[str, Any]) -> int:
+    batch = decided.batch
+    if source["topic"] not in batch.topics:
+        return -1
+    here = (batch.topic == batch.topics.index(source["topic"])) & (decided.derived == 0)
+    found = np.flatnonzero(here & (batch.partition == source["partition"]) & (batch.offset == source["offset"]))
+    return int(found[0]) if len(found) else -1
 
 
-def _slot(engine: Engine, expr: Expr) -> Slot:
-    """Where the engine computed an expression that a window reads."""
-    if isinstance(expr, Column):
-        return engine.layout[expr.name]
-    for stage in engine.stages:
-        for known, slot in stage.windows.inputs:
-            if known == expr:
-                return slot
-    raise KeyError(expr)
+def _windows(
+    engine: Engine, log: Log, source: Mapping[str, Any], decided: Decided, row: int
+) -> dict[str, Sequence[Seen]]:
+    """By window call, the events that count in its frame."""
+    slots = {expr: slot for stage in engine.stages for expr, slot in stage.windows.inputs}
+
+    def slot(expr: Expr) -> Slot:
+        return engine.layout[expr.name] if isinstance(expr, Column) and expr.name in engine.layout else slots[expr]
+
+    calls: dict[Key, list[WindowCall]] = defaultdict(list)
+    for call in (call for stage in engine.pack.query.stages for call in stage.windows):
+        calls[call.partition].append(call)
+    keys = {parts: [decided.sheet.value(slot(part), row) for part in parts] for parts in calls}
+    keys = {parts: key for parts, key in keys.items() if None not in key}  # a NULL key is in no window
+    seen: dict[str, list[Seen]] = {call.name: [] for parts in keys for call in calls[parts]}
+    at_us = int(decided.sheet.ints("event_time")[row])
+    for before, part, at in _batches(engine, log, source):
+        arrived = np.arange(part.sheet.n) <= (at if at >= 0 else part.sheet.n)
+        for parts, key in keys.items():
+            mine = arrived & (part.admission.fate == ENTERS)
+            for expr, value in zip(parts, key, strict=True):
+                mine &= _equals(part.sheet, slot(expr), value)
+            for call in calls[parts]:
+                near = mine & _near(call, part.sheet.ints("event_time"), at_us)
+                seen[call.name] += [_seen(part.sheet, call, slot, i, before) for i in np.flatnonzero(near).tolist()]
+    return {call.name: _framed(call, seen[call.name], at_us, before + row) for parts in keys for call in calls[parts]}
 
 
-def _key(engine: Engine, call: WindowCall, decided: Decided, row: int) -> tuple[object, ...] | None:
-    key = tuple(decided.sheet.value(_slot(engine, part), row) for part in call.partition)
-    return None if None in key else key
+def _near(call: WindowCall, times: Ints, at_us: int) -> Mask:
+    """Where an event may stand in the call's frame. Rows are counted later, over all that are no later than this."""
+    frame = call.frame
+    if call.function == "lag" or frame.mode == "rows":
+        return times <= at_us
+    return (times <= at_us - frame.end) & (times >= (at_us - frame.start if frame.start is not None else times))
 
 
-def _collect(
-    engine: Engine, call: WindowCall, key: tuple[object, ...] | None, decided: Decided, row: int, start: int,
-    windows: dict[str, list[Seen]],
-) -> None:  # fmt: skip
-    """Keep the batch's events of the key, up to and with the explained one."""
-    sheet = decided.sheet
-    stop = row + 1 if row >= 0 else sheet.n
-    hit = decided.admission.fate[:stop] == ENTERS
-    for part, value in zip(call.partition, key or (), strict=True):
-        hit &= _equals(decided, _slot(engine, part), value)[:stop]
-    for i in np.flatnonzero(hit).tolist():
-        passes = call.filter is None or sheet.value(_slot(engine, call.filter), i) is True
-        argument = None if call.argument is None else sheet.value(_slot(engine, call.argument), i)
-        seen = Seen(str(sheet.value("event_id", i)), int(sheet.ints("event_time")[i]), start + i, passes, argument)
-        windows.setdefault(call.name, []).append(seen)
+def _seen(sheet: Sheet, call: WindowCall, slot: Callable[[Expr], Slot], i: int, before: int) -> Seen:
+    passes = call.filter is None or sheet.value(slot(call.filter), i) is True
+    argument = None if call.argument is None else sheet.value(slot(call.argument), i)
+    known = argument is not None or (call.function in _COUNTS_NULLS and not call.ignore_nulls)
+    time = int(sheet.ints("event_time")[i])
+    return Seen(str(sheet.value("event_id", i)), time, before + i, passes and known, argument)
 
 
-def _equals(decided: Decided, slot: Slot, value: object) -> Bytes:
+def _equals(sheet: Sheet, slot: Slot, value: Value) -> Mask:
     """Where a column has a value."""
-    sheet = decided.sheet
     known = sheet.validity(slot) == VALID
-    if slot.type.kind is not Kind.TEXT:
-        return known & ((sheet.doubles(slot) if slot.type.kind is Kind.DOUBLE else sheet.ints(slot)) == value)
-    length = len(str(value).encode())
-    near = np.flatnonzero(known & ((sheet.ints(slot) & 0xFFFFFF) == length))
-    equal = np.zeros(sheet.n, bool)
-    equal[near] = [sheet.value(slot, int(i)) == value for i in near]
-    return equal
+    if slot.type.kind is Kind.TEXT:
+        raw = np.frombuffer(str(value).encode(), np.uint8)
+        handles = sheet.ints(slot)
+        rows = np.flatnonzero(known & ((handles & ((1 << HANDLE_BITS) - 1)) == len(raw)))
+        known[:] = False
+        known[rows] = (sheet.text[(handles[rows] >> HANDLE_BITS)[:, None] + np.arange(len(raw))] == raw).all(axis=1)
+        return known
+    if slot.type.kind is Kind.DOUBLE:
+        return known & (sheet.doubles(slot) == value)
+    if slot.type.wide:
+        rows = np.flatnonzero(known)
+        known[rows] = [sheet.value(slot, i) == value for i in rows.tolist()]
+        return known
+    return known & (sheet.ints(slot) == value)
 
 
-def _framed(call: WindowCall, rows: list[Seen], at_us: int) -> list[Seen]:
-    """The rows of the call's frame, oldest first, by law L2."""
-    ordered = sorted(
-        (seen for seen in rows if seen.event_time <= at_us), key=lambda seen: (seen.event_time, seen.position)
-    )
+def _framed(call: WindowCall, seen: Sequence[Seen], at_us: int, arrival: int) -> list[Seen]:
+    """What counts of the call's frame, oldest first (law L2); the explained event is the `arrival`-th."""
+    rows = sorted(seen, key=lambda each: (each.event_time, each.arrival))
+    if call.function == "lag":
+        counted = [each for each in rows[:-1] if each.counts]
+        return [counted[-call.offset]] if len(counted) >= call.offset else []
     frame, framed = call.frame, []
-    for k, seen in enumerate(ordered):
-        before = len(ordered) - 1 - k if frame.mode == "rows" else at_us - seen.event_time
-        if before >= frame.end and (frame.start is None or before <= frame.start):
-            framed.append(seen)
-    return framed[:-1] if frame.exclude_current else framed
-
-
-def show(explanation: Explanation, console: Console) -> None:
-    """Print the verdict, scores, rules, features, and what each window saw."""
-    record = json.loads(explanation.record)
-    console.print(f"decision {record['id']}  event {record['event_id']}  {record['event_time']}", style="bold")
-    if explanation.matches:
-        console.print("MATCH  the log gives this record, byte for byte", style="bold green")
-    else:
-        console.print("DIFFERS", style="bold red")
-        again = json.loads(explanation.again)
-        for key in record:
-            if record[key] != again.get(key):
-                console.print(f"  {key}: record {record[key]!r}, recomputed {again.get(key)!r}", markup=False)
-    console.print(
-        f"outcome {record.get('outcome', 'duplicate')}   flags {', '.join(record.get('flags', [])) or 'none'}"
-    )
-    for model in record.get("models", []):
-        console.print(f"model {model['name']}: score {model['score']}, probability {model['probability']:.6f}")
-    _show_rules(explanation, console)
-    _show_features(explanation, console)
-
-
-def _show_rules(explanation: Explanation, console: Console) -> None:
-    results, row = explanation.decided.results, explanation.row
-    table = Table("rule", "answer", "then", "when", title="Rules", title_justify="left")
-    for k, rule in enumerate(results.rules):
-        answer = STATUS_NAMES[results.status[k, row]] + (", lifted" if results.lifted[k, row] else "")
-        table.add_row(rule.id, answer, rule.outcome, rule.when_sql.strip())
-    for k, shadow in enumerate(results.shadows):
-        table.add_row(shadow.id, STATUS_NAMES[results.shadow_status[k, row]], "(shadow)", shadow.when_sql.strip())
-    console.print(table)
-
-
-def _show_features(explanation: Explanation, console: Console) -> None:
-    engine, sheet, row = explanation.engine, explanation.decided.sheet, explanation.row
-    table = Table("feature", "value", "events in its windows", title="Features", title_justify="left")
-    for name, _ in engine.pack.query.features:
-        table.add_row(name, _plain(sheet.value(name, row), engine.layout[name]), _windows_of(explanation, name))
-    console.print(table)
-
-
-def _windows_of(explanation: Explanation, feature: str) -> str:
-    """The events behind a feature: through its own window calls and, by name, those of the outputs that it reads."""
-    outputs = {name: expr for stage in explanation.engine.pack.query.stages for name, expr in stage.outputs}
-    names, todo = [], [feature]
-    while todo:
-        expr = outputs.get(todo.pop())
-        for node in walk(expr) if expr is not None else ():
-            if isinstance(node, Column):
-                if node.name in explanation.windows:
-                    names.append(node.name)
-                elif node.name in outputs and outputs[node.name] is not node and outputs[node.name] != expr:
-                    todo.append(node.name)
-    lines = []
-    for name in dict.fromkeys(names):
-        counted = [seen for seen in explanation.windows[name] if seen.passes]
-        last = ", ".join(f"{seen.event_id} {_time(seen.event_time)}" for seen in counted[-_SHOWN:])
-        more = f"... {len(counted) - _SHOWN} more, then " if len(counted) > _SHOWN else ""
-        lines.append(f"{len(counted)}: {more}{last}" if counted else "none")
-    return "\n".join(lines)
-
-
-def _plain(value: object, slot: Slot) -> str:
-    if value is None:
-        return "NULL"
-    if slot.type.kind in (Kind.TIME, Kind.LOCAL):
-        return _time(int(value))  # type: ignore[call-overload]
-    if slot.type.exact and slot.type.scale:
-        return str(Decimal(int(value)).scaleb(-slot.type.scale))  # type: ignore[call-overload]
-    return str(value)
-
-
-def _time(us: int) -> str:
-    return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    for k, each in enumerate(rows):
+        before = len(rows) - 1 - k if frame.mode == "rows" else at_us - each.event_time
+        inside = before >= frame.end and (frame.start is None or before <= frame.start)
+        if inside and each.counts and not (frame.exclude_current and each.arrival == arrival):
+            framed.append(each)
+    return framed
