@@ -8,10 +8,12 @@ from random import Random
 
 import pytest
 
-from sekisho.compile import compile_pack
-from sekisho.state import load_state, new_state, save_state
+from sekisho.compile import Engine, compile_pack
+from sekisho.state import State, load_state, new_state, save_state
+from sekisho.testing.judges import view_of
 from sekisho.testing.random_logs import random_log
-from sekisho.testing.random_packs import random_pack
+from sekisho.testing.random_packs import random_case, random_pack
+from sekisho.testing.reference.intake import Event
 from sekisho.testing.runs import Run, run_engine
 
 
@@ -31,3 +33,65 @@ def test_a_snapshot_goes_on_to_the_same_bytes(seed: int, tmp_path: Path) -> None
         state, note = load_state(engine, tmp_path / str(number))
         assert note == {"position": stop}
     assert run == whole
+
+
+def kept(state: State, engine: Engine, folder: Path) -> State:
+    """The state as it comes back from disk."""
+    save_state(state, engine, folder)
+    return load_state(engine, folder)[0]
+
+
+def tail_of(engine: Engine, state: State, log: list[Event]) -> Run:
+    return run_engine(engine, log, 5, state=state)[1]
+
+
+@pytest.mark.parametrize("seed", range(3100, 3108))
+def test_a_state_is_its_log_and_not_its_history(seed: int, tmp_path: Path) -> None:
+    """Lanes that reach one position in batches of 1, 13 and all, by a restart at each step, by snapshots of snapshots,
+    or by going on after a snapshot was taken, decide what follows alike, and as the specification does."""
+    pack, log = random_case(seed, 90)
+    engine, cut = compile_pack(pack), 60
+    before, after = log[:cut], log[cut:]
+    lanes = [run_engine(engine, before, size)[0] for size in (1, 13, cut)]
+    restarted = new_state(engine)
+    for start in range(0, cut, 20):
+        restarted = kept(
+            run_engine(engine, before[start : start + 20], 7, state=restarted)[0], engine, tmp_path / "step"
+        )
+    twice = kept(kept(run_engine(engine, before, 9)[0], engine, tmp_path / "one"), engine, tmp_path / "two")
+    written = run_engine(engine, before, 9)[0]
+    save_state(written, engine, tmp_path / "aside")  # to write a state does not touch it
+    tails = [tail_of(engine, state, after) for state in (*lanes, restarted, twice, written)]
+    assert tails[0].records and all(tail == tails[0] for tail in tails)
+    view = view_of(pack, log)
+    assert view.records[len(view.records) - len(tails[0].records) :] == tails[0].records
+    assert tails[0] != tail_of(engine, new_state(engine), after), "the past does not matter here: this says nothing"
+
+
+def test_an_old_snapshot_with_the_rest_of_the_log_is_the_state(tmp_path: Path) -> None:
+    """Recovery: whichever snapshot is taken up, in whichever order they are read, the log's rest leads to one end."""
+    pack, log = random_case(3200, 90)
+    engine = compile_pack(pack)
+    state, whole = new_state(engine), run_engine(engine, log, 90)[1]
+    for position in (0, 15, 30, 45, 60):
+        save_state(state, engine, tmp_path / str(position), {"position": position})
+        state, _ = run_engine(engine, log[position : position + 15], 4, state=state)
+    for position in (30, 0, 60, 15, 45, 30):
+        taken, note = load_state(engine, tmp_path / str(position))
+        assert note == {"position": position}
+        run = tail_of(engine, taken, log[position:])
+        assert run.records == whole.records[len(whole.records) - len(run.records) :]
+        assert run.notifications == whole.notifications[len(whole.notifications) - len(run.notifications) :]
+        assert position or run == whole
+
+
+def test_packs_beside_each_other_share_nothing() -> None:
+    """Two packs fed in turn, event by event, in one process: each decides as it does alone."""
+    (pack, log), (other, other_log) = random_case(3300), random_case(3301)
+    engines = [compile_pack(pack), compile_pack(other)]
+    alone = [run_engine(engine, events, 60)[1] for engine, events in zip(engines, (log, other_log), strict=True)]
+    states, runs = [new_state(engine) for engine in engines], [Run(), Run()]
+    for pair in zip(log, other_log, strict=True):
+        for k, event in enumerate(pair):
+            states[k], runs[k] = run_engine(engines[k], [event], 1, state=states[k], run=runs[k])
+    assert runs == alone
