@@ -61,7 +61,7 @@ def replay() -> None:
 @replay.command()
 @click.argument("pack", type=_PATH)
 @click.argument("source", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, help="Write the decisions to this file, as JSON lines.")
+@click.option("--out", type=_PATH, help="Write the decisions to this file: JSON lines, or Parquet if it is a .parquet.")
 @click.option("--features", type=_PATH, help="Write every feature of every decision to this file, as Parquet.")
 @click.option(
     "--dead-letters", type=_PATH, help="Write refused events to this file, as JSON lines. [default: beside --out]"

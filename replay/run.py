@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.sheet import SKIPPED, Ints
+from features.sheet import SKIPPED, Bytes, Ints
 from replay.merge import Chunk
 from rules.evaluate import HIT
 from rules.records import OUTCOMES
+from sekisho import decision_arrow
 from sekisho.compile import Engine
 from sekisho.decision import encode_decisions
 from sekisho.intake import FLAG_NAMES
@@ -107,7 +108,7 @@ class Recorder:
         self.from_us = -(2**63) if from_us is None else from_us
         self.to_us = 2**63 - 1 if to_us is None else to_us
         self.stack = ExitStack()
-        self.out = self.stack.enter_context(out.open("wb")) if out else None
+        self.write = self._writer_of(out) if out else None
         self.dead = self.stack.enter_context(dead_letters.open("wb")) if dead_letters else None
         self.features = features
         self.writer: Any = None
@@ -136,11 +137,19 @@ class Recorder:
             return
         blob, _ = encode_decisions(self.engine, decided, rows)
         self.hash.update(blob.data)
-        if self.out:
-            self.out.write(blob.data)
+        if self.write:
+            self.write(blob)
         self._count(decided, rows)
         if self.features:
             self._write_features(decided, rows)
+
+    def _writer_of(self, out: Path) -> Callable[[Bytes], object]:
+        """What writes records to a file: as Arrow where it is a .parquet, else as JSON lines."""
+        if out.suffix == ".parquet":
+            table = self.stack.enter_context(pq.ParquetWriter(out, decision_arrow.SCHEMA, compression="zstd"))
+            return lambda blob: table.write_table(decision_arrow.decisions_table(blob))
+        lines = self.stack.enter_context(out.open("wb"))
+        return lambda blob: lines.write(blob.data)
 
     def _count(self, decided: Decided, rows: Ints) -> None:
         totals, times = self.totals, decided.sheet.ints("event_time")[rows]

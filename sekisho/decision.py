@@ -90,7 +90,8 @@ def _decisions(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, Int
         for part, slot in (("raw", scorer.raw), ("probability", scorer.probability)):
             values = decided.sheet.doubles(slot)[rows]
             columns.strings(f"{name}_{part}", double_texts(values, np.full(len(rows), VALID, np.uint8)))
-        models += [b"," if models else b"", b'{"name":' + _json(name) + b',"score":', Piece(f"{name}_score", INT)]
+        model = b'{"name":' + _json(name) + b',"sha256":' + _json(scorer.scorer.sha256) + b',"score":'
+        models += [b"," if models else b"", model, Piece(f"{name}_score", INT)]
         models += [b',"raw":', Piece(f"{name}_raw", RAW), b',"probability":', Piece(f"{name}_probability", RAW), b"}"]
     _answers(engine, decided, rows, columns)
     template = (

@@ -145,3 +145,22 @@ def test_what_cannot_be_read_says_what_to_do(engine, tmp_path):
         decide(engine, [Input(tmp_path / "log.xls")], tmp_path)
     with pytest.raises(SourceError, match="no column for event_id"):
         decide(engine, [Input(write(tmp_path / "log.csv", [{"event_time": "2026-03-01", "x": "1"}]))], tmp_path)
+
+
+def test_decisions_are_the_same_as_json_and_as_arrow(engine, tmp_path):
+    """Every record, duplicates included, says the same in Parquet as in JSON lines."""
+    rows = events(80)
+    log = write(tmp_path / "log.jsonl", [*rows, rows[3]])
+    records, _, totals = decide(engine, [Input(log)], tmp_path)
+    out = tmp_path / "decisions.parquet"
+    with Recorder(engine, out) as recorder:
+        for part in run(engine, new_state(engine), read_log(engine, [Input(log)]), 64):
+            recorder.record(part)
+    again = pq.read_table(out).to_pylist()
+    assert totals.duplicates == 1
+    assert len(again) == len(records) == 81
+    for record, row in zip(records, again, strict=True):
+        stamp = row.pop("event_time").strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        assert {k: v for k, v in row.items() if v is not None} | {"event_time": stamp} == {
+            k: v for k, v in record.items() if v is not None
+        }

@@ -14,9 +14,10 @@ NEAR_ZERO = 1.0000000180025095e-35  # what LightGBM takes for zero: the float32 
 
 @dataclass(frozen=True)
 class Score:
-    """What one model says: 0 to 999 points, the sum of its trees' leaves, and the calibrated probability."""
+    """What one model, known by its file's hash, says: 0 to 999 points, the sum of its trees' leaves, and the calibrated probability."""
 
     name: str
+    sha256: str
     score: int
     raw: float
     probability: float
@@ -33,7 +34,7 @@ def score(scorer: Scorer, row: Row, scales: dict[str, int]) -> Score:
         raw += _leaf(scorer.forest, tree, inputs)
     z = scorer.calibration.a * raw + scorer.calibration.b
     points = round(500.0 + 30.0 * (LOG2_100 + z * INV_LN2))
-    return Score(scorer.name, min(max(points, 0), HIGHEST_SCORE), raw, 1.0 / (1.0 + math.exp(-z)))
+    return Score(scorer.name, scorer.sha256, min(max(points, 0), HIGHEST_SCORE), raw, 1.0 / (1.0 + math.exp(-z)))
 
 
 def _input(value: Value, scale: int, categories: tuple[str, ...]) -> float:
