@@ -1,4 +1,4 @@
-"""`sekisho config`, `sekisho topics`, `sekisho worker` and `sekisho generate`."""
+"""`sekisho config`, `topics`, `worker`, `generate` and `live`."""
 
 from __future__ import annotations
 
@@ -113,3 +113,18 @@ def generate(file: Path, events: int, rate: float, seed: int) -> None:
     except BrokerError as error:
         raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
     click.echo(f"sent {events:,} events to {settings.topics.input[0]}")
+
+
+@click.command()
+@click.option("--events", type=click.IntRange(100), default=20_000, show_default=True, help="How many.")
+@click.option("--rate", type=click.FloatRange(1), default=1_000.0, show_default=True, help="A second.")
+def live(events: int, rate: float) -> None:
+    """Show the live path on this machine: broker, two workers, a kill, a takeover, and a proof that ends in MATCH."""
+    import sys
+    import tempfile
+
+    from streams.live import live as show
+
+    folder = Path(tempfile.mkdtemp(prefix="sekisho-live-"))
+    click.echo(f"logs and data in {folder}")
+    sys.exit(show(folder, events, rate, click.echo))
