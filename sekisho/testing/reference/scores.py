@@ -14,7 +14,7 @@ NEAR_ZERO = 1.0000000180025095e-35  # what LightGBM takes for zero: the float32 
 
 @dataclass(frozen=True)
 class Score:
-    """What one model, known by its file's hash, says: 0 to 999 points, the sum of its trees' leaves, and the calibrated probability."""
+    """What a model, known by its file's hash, says: 0 to 999 points, its trees' sum, the calibrated probability."""
 
     name: str
     sha256: str
