@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check quick soak mutants bench clean
+.PHONY: demo live test check quick soak mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -20,6 +20,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: $(READY)  ## the main job, in this process, with no broker: payments in, decisions and alerts out
 	$(BIN)/python -m sekisho demo
+
+live: $(READY)  ## the live path on a real broker (needs Java and Maven): workers, a kill, a takeover, the proof
+	$(BIN)/python -m sekisho live
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
