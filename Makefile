@@ -42,7 +42,7 @@ soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the 
 mutants: $(READY)  ## breaks the engine in thirty places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 
-bench: $(READY)  ## measures the stages and writes the figures to docs/benchmarks.md
+bench: $(READY)  ## measures windows beside DuckDB, frame widths and late events, and the codecs
 	$(BIN)/python -m bench
 
 clean:  ## removes the environment and what was built

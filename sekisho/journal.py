@@ -10,10 +10,11 @@ A record is one JSON object with a fixed order of keys, format version 1:
      "counts":[74,1,2],"watermark_us":1700000000000000,"chain":"<sha256>"}
 
 sequence: 0, 1, 2... without a gap; a record that repeats one is void.   epoch: grows whenever a lane becomes active; a
-record of a lower epoch after a higher one is void.   confirmed: the greatest sequence whose outputs are known to be on their topics (in a transaction
-the record's own).   ranges: topic, partition, first offset, and the offset after the last; every record between them
-that a committed reader sees is part of the batch.   merge: the rule that orders them, `log-time/1`: take, again and
-again, the head of a partition that has the least record time, at equal times the least (topic, partition).
+record of a lower epoch after a higher one is void.   confirmed: the greatest sequence whose outputs are known to be on
+their topics (in a transaction the record's own).   ranges: topic, partition, first offset, and the offset after the
+last; every record between them that a committed reader sees is part of the batch.   merge: the rule that orders them,
+`log-time/1`: take, again and again, the head of a partition that has the least record time, at equal times the least
+(topic, partition).
 counts: decisions, alerts, dead letters.   watermark_us: W after the batch, null before the first accepted event.
 chain: sha256 over the chain before (32 bytes; zeros at the start) and the batch's outputs, see `chain_of`.
 """

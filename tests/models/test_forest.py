@@ -63,7 +63,7 @@ def test_raw_scores_and_probabilities_equal_lightgbm(seed: int) -> None:
 
 
 def test_the_random_models_cover_every_decision() -> None:
-    """The cases above hold categorical splits, every missing type with both default directions, small and large trees."""
+    """The cases hold categorical splits, every missing type with both default directions, small and large trees."""
     decisions, places = set(), set()
     for seed in range(40):
         forest = parse_forest(random_booster(seed)[0].model_to_string().encode())
