@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -99,16 +102,36 @@ def drive(
     if not kernels_cached():
         _compile(engine, inputs, threads)
     started = time.perf_counter()
-    with _progress(console) as progress:
+    with _progress(console) as progress, _ctrl_c() as asked:
         bar = progress.add_task("replaying", total=1.0, rate="")
-        try:
-            for part in run(engine, new_state(engine), read_log(engine, inputs), batch, threads):
-                recorder.record(part)
-                rate = recorder.totals.events / max(1e-9, time.perf_counter() - started)
-                progress.update(bar, completed=part.read, rate=f"{rate:,.0f} events/s")
-        except KeyboardInterrupt:
-            recorder.totals.complete = False
+        for part in run(engine, new_state(engine), read_log(engine, inputs), batch, threads):
+            recorder.record(part)
+            rate = recorder.totals.events / max(1e-9, time.perf_counter() - started)
+            progress.update(bar, completed=part.read, rate=f"{rate:,.0f} events/s")
+            if asked.is_set():
+                recorder.totals.complete = False
+                break
     return time.perf_counter() - started
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Event]:
+    """Set by Ctrl-C and looked at between batches, so that none is half recorded; a second Ctrl-C stops at once."""
+    asked = Event()
+
+    def ask(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if current_thread() is not main_thread():  # signals are the main thread's
+        yield asked
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _compile(engine: Engine, inputs: Sequence[Input], threads: int) -> None:

@@ -1,6 +1,9 @@
 """What people do wrong at the command line, and what hostile files hold: one message, and no traceback."""
 
 import json
+import os
+import signal
+from hashlib import sha256
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,3 +145,22 @@ def test_a_dotted_column_of_parquet_is_read(tmp_path):
     assert "payment.value" in make_decoder(engine).columns
     (chunk,) = read_log(engine, [Input(file)])
     assert chunk.batch.sheet.value("amount", 0) == 7
+
+
+def test_ctrl_c_leaves_whole_batches(sekisho, pack_folder, tmp_path, monkeypatch):
+    """Wherever the signal lands, the batch under way is recorded whole: the file is what the printed sha256 says."""
+    from replay.run import Recorder
+
+    file, out = tmp_path / "log.jsonl", tmp_path / "out.jsonl"
+    file.write_text("".join(json.dumps(EVENT | {"event_id": f"e{k}"}) + "\n" for k in range(9)))
+    record = Recorder._count
+
+    def interrupted(self, *parts):
+        if self.write:
+            os.kill(os.getpid(), signal.SIGINT)
+        record(self, *parts)
+
+    monkeypatch.setattr(Recorder, "_count", interrupted)
+    code, text = sekisho("replay", "run", pack_folder, file, "--batch", "2", "--out", out)
+    assert code == 130 and "Stopped by Ctrl-C" in text
+    assert len(out.read_bytes().splitlines()) == 2 and sha256(out.read_bytes()).hexdigest() in text
