@@ -131,7 +131,7 @@ def test_a_record_written_otherwise_differs(world: World) -> None:
         explain(world.engine, world.log, record.replace(b'"topic":"file:', b'"topic":"life:'))
     torn = world.decisions.with_name("torn.jsonl")
     torn.write_bytes(world.records[0] + record[:200])
-    with pytest.raises(SekishoError, match="line 2 is no record"):
+    with pytest.raises(SekishoError, match="line 2: this is no decision"):
         find_record(torn, json.loads(record)["event_id"])
 
 

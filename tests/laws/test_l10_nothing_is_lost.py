@@ -153,3 +153,11 @@ def test_the_counts_add_up(engine: Engine, tmp_path: Path) -> None:
     assert what_it_says(records) == what_it_says(expected)
     places = {(record["source"]["offset"]) for record in [*records, *letters]}
     assert len(places) == len(lines) - undecided
+
+
+def test_a_log_of_nothing_but_bad_records(engine: Engine, tmp_path: Path) -> None:
+    """No event to decide, and still every record is accounted for."""
+    raws = [bad.raw for bad in BAD.values() if len(bad.raw) < 1000]
+    records, letters, totals = replay(engine, tmp_path / "log.jsonl", raws)
+    assert records == [] and len(letters) == totals.dead == len(raws)
+    assert [b64decode(letter["raw"]).rstrip(b"\n") for letter in letters] == raws
