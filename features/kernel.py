@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import config, types
+from numba.np import arrayobj
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARKS = (b"@kernel", b"@bare", b"@inner", b"@inlined")
@@ -42,6 +43,19 @@ def kernels_cached() -> bool:
     return any(Path(config.CACHE_DIR).rglob(f"window_kernel.{made_by}"))
 
 
+_python_index = arrayobj.fix_integer_index
+
+
+def _index(context: Any, builder: Any, type: Any, index: Any, size: Any) -> Any:
+    """In kernels without reference counts an index never counts from an array's end: to ask each costs a fifth."""
+    if context.enable_nrt or not type.signed:
+        return _python_index(context, builder, type, index, size)
+    return context.cast(builder, index, type, types.intp)
+
+
+arrayobj.fix_integer_index = _index
+
+
 def _compiled(function: _F, **options: Any) -> _F:
     dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function)
     resolve = dispatcher.get_call_template
@@ -62,7 +76,10 @@ def kernel(function: _F) -> _F:
 
 
 def bare(function: _F) -> _F:
-    """A kernel that makes no arrays: Numba then counts no references, atomic steps that cost more than the work."""
+    """A kernel that makes no arrays: Numba then counts no references, atomic steps that cost more than the work.
+
+    Its indexes are never negative.
+    """
     return _compiled(function, _nrt=False)
 
 
