@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from replay.options import DURATION, MOMENT
+from replay.verify_command import verify_command
 
 _PATH = click.Path(path_type=Path)
 _Command = Callable[..., Any]
@@ -55,7 +56,10 @@ def demo(events: int, seed: int) -> None:
 
 @click.group()
 def replay() -> None:
-    """Drive the engine over a log in files: Parquet, CSV, JSON lines."""
+    """Drive the engine over a log: files of Parquet, CSV or JSON lines, or what a worker read from Kafka."""
+
+
+replay.add_command(verify_command)
 
 
 @replay.command()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from replay.verify import Report, Topics, describe, verify
+if TYPE_CHECKING:
+    from replay.verify import Report
 
 
 @click.command("verify")
@@ -25,6 +27,7 @@ def verify_command(pack: Path, bootstrap: str, journal: str, decisions: str, ale
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
+    from replay.verify import Topics, verify
     from sekisho.compile import compile_pack
     from sekisho.decider import Decider
     from sekisho.load import load_pack
