@@ -48,6 +48,8 @@ def verify_command(pack: Path, bootstrap: str, journal: str, decisions: str, ale
 
 def _summary(report: Report) -> str:
     if report.difference:
+        from replay.verify import describe
+
         return f"DIFFERENCE in {describe(report.difference)}"
     counts = ", ".join(f"{count:,} {topic}" for topic, count in report.counts.items())
     again = f"; {report.repeated:,} stand twice" if report.repeated else ""
