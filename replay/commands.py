@@ -39,7 +39,7 @@ def _reads_a_log(command: _Command) -> _Command:
 
 @click.command()
 @click.option(
-    "--events", type=click.IntRange(min=1), default=450_000, show_default=True,
+    "--events", type=click.IntRange(min=1), default=650_000, show_default=True,
     help="How many events the seeded bank makes.",
 )  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Which bank is made.")

@@ -137,7 +137,7 @@ def _ctrl_c() -> Iterator[Event]:
 def _compile(engine: Engine, inputs: Sequence[Input], threads: int) -> None:
     """Decide the log's first batch for nothing, so that the compiler's time is neither a mystery nor in the rate."""
     told = Console(stderr=True, highlight=False)
-    told.print("Compiling kernels, once for this version (about 20 s) ...", style="dim")
+    told.print("Compiling kernels, once for this version (about a minute) ...", style="dim")
     with Recorder(engine) as nothing:
         for part in run(engine, new_state(engine), islice(read_log(engine, inputs), 1), threads=threads):
             nothing.record(part)
