@@ -8,15 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from features.refusal import Refusal
-from features.schema import Field
-from features.sheet import Bytes, Ints
+from features.sheet import Bytes, Ints, Sheet
 from sekisho.batch import Batch
-from sekisho.compile import Engine
+from sekisho.compile import Engine, wire_plan
 from sekisho.errors import SourceError
 from sekisho.pack import Pack
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import decode_json
-from sekisho.wire.plan import WirePlan, json_path, plan_wire
+from sekisho.wire.plan import WirePlan, json_path
 from sekisho.wire.reasons import TORN
 from sekisho.wire.table_decode import decode_table, missing, row_bytes
 
@@ -72,15 +71,12 @@ class Decoder:
 
 def make_decoder(engine: Engine, arrived_at: str = "") -> Decoder:
     """The decoder of a pack; the pack's own `record_time` counts where `arrived_at` is not given."""
-    policy = engine.pack.policy
-    where = arrived_at or ("" if policy.record_time in ("log", "none") else policy.record_time)
-    ingest = Field("record_time", "time", source=where) if where else None
-    return Decoder(engine.pack, plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest), where)
+    return Decoder(engine.pack, wire_plan(engine, arrived_at), arrived_at or engine.pack.policy.ingest)
 
 
-def _batch(sheet: object, topic: str, offset: Ints) -> Batch:
+def _batch(sheet: Sheet, topic: str, offset: Ints) -> Batch:
     n = len(offset)
-    return Batch(sheet, (topic,), np.zeros(n, np.int64), np.zeros(n, np.int64), offset)  # type: ignore[arg-type]
+    return Batch(sheet, (topic,), np.zeros(n, np.int64), np.zeros(n, np.int64), offset)
 
 
 def _letters(dead: DeadLetters, topic: str, offset: Ints, raws: list[bytes]) -> tuple[bytes, ...]:

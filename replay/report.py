@@ -77,7 +77,7 @@ def run_and_show(
     show_summary(engine, recorder.totals, seconds, console)
     if recorder.totals.dead and not dead:
         console.print("See why events were refused: --dead-letters FILE", style="yellow")
-    if engine.pack.policy.record_time in ("log", "none") and not arrived_at and not assume_in_order:
+    if not engine.pack.policy.ingest and not arrived_at and not assume_in_order:
         console.print("Nothing says when events arrived: each file's own order was taken.", style="yellow")
         console.print("Name the column with --arrived-at, or confirm with --assume-in-order.", style="yellow")
     if not recorder.totals.complete:

@@ -8,6 +8,7 @@ from features.expr import Column, Expr
 from features.lists import ListTables, build_lists
 from features.program import Program, compile_program
 from features.refusal import Refusal
+from features.schema import Field
 from features.sheet import Layout, Slot
 from features.types import BOOL
 from features.window_plan import WindowPlan, plan_windows
@@ -15,6 +16,7 @@ from models.scorer import CompiledScorer, compile_scorer
 from rules.evaluate import CompiledRules, compile_rules
 from sekisho.intake import IntakePlan, plan_intake
 from sekisho.pack import Leg, Pack
+from sekisho.wire.plan import WirePlan, plan_wire
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ def compile_pack(pack: Pack) -> Engine:
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
     return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules)
+
+
+def wire_plan(engine: Engine, arrived_at: str = "") -> WirePlan:
+    """How the pack's events are decoded. arrived_at: where record_time is read from instead of the pack's own field."""
+    policy = engine.pack.policy
+    source = arrived_at or policy.ingest
+    ingest = Field("record_time", "time", source=source) if source else None
+    return plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest)
 
 
 def _compile_stage(pack: Pack, k: int, layout: Layout, lists: ListTables) -> StageEngine:

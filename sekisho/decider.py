@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from features.schema import Field, Schema
+from features.schema import Schema
 from features.sheet import Ints
 from sekisho.batch import Batch
-from sekisho.compile import Engine
+from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
 from sekisho.ledger import NEVER
 from sekisho.log import Message
@@ -24,7 +24,7 @@ from sekisho.notification import encode_notification
 from sekisho.state import load_state, new_state, save_state
 from sekisho.step import Decided, step
 from sekisho.wire.json_decode import decode_json
-from sekisho.wire.plan import json_path, plan_wire
+from sekisho.wire.plan import json_path
 
 
 class Placed(NamedTuple):
@@ -54,11 +54,8 @@ class Decider:
 
     def __init__(self, engine: Engine, threads: int = 1) -> None:
         self.engine, self.threads = engine, threads
-        policy = engine.pack.policy
-        self.log_clock = policy.record_time == "log"
-        named = policy.record_time not in ("log", "none")
-        ingest = Field("record_time", "time", source=policy.record_time) if named else None
-        self.plan = plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest)
+        self.log_clock = engine.pack.policy.record_time == "log"
+        self.plan = wire_plan(engine)
         self.state = new_state(engine)
 
     def reset(self) -> None:

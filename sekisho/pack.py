@@ -33,6 +33,11 @@ class EventPolicy:
     time_set_by: str = "bank"
     record_time: str = "log"
 
+    @property
+    def ingest(self) -> str:
+        """The JSON path or column of record_time, or "" where no field of the event says it."""
+        return "" if self.record_time in ("log", "none") else self.record_time
+
 
 @dataclass(frozen=True)
 class LabelPolicy:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.sheet import DEGRADED, ENTERS, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
+from features.sheet import DEGRADED, ENTERS, NULL, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
 from features.windows import advance
 from models.scorer import score
 from rules.alert_records import Notification
@@ -96,13 +96,12 @@ def _with_legs(
     sheet = take(sheet, source)
     kinds = engine.pack.schema.kinds
     kind = admission.kind[source]
+    shared = {"event_id", "event_time", "record_time", "arrival_lag"}
     for k, leg in enumerate(engine.legs):
         at = np.flatnonzero(which == k)
         kind[at] = kinds.index(leg.leg.kind)
-        keep = {"event_id", "event_time", "record_time", "arrival_lag"}
-        for name in engine.inputs.slots:
-            if name not in keep:
-                sheet.validity(name)[at] = 0
+        for name in engine.inputs.slots.keys() - shared:
+            sheet.validity(name)[at] = NULL
         sheet.ints("kind")[at], sheet.validity("kind")[at] = engine.layout.literal(leg.leg.kind), VALID
         for target, origin in leg.leg.fields.items():
             sheet.ints(target)[at] = original.ints(origin)[source[at]]
