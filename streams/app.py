@@ -22,11 +22,11 @@ from mode import Service
 
 from sekisho.compile import compile_pack
 from sekisho.load import load_pack
+from sekisho.settings import Settings
 from streams.client import KafkaBroker
 from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, Lane
 from streams.metrics import render_metrics
 from streams.scoring import PackScorer
-from streams.settings import Settings
 from streams.snapshots import FolderSnapshots
 
 LOG = logging.getLogger("sekisho")

@@ -11,8 +11,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as RawMessage
 
 from sekisho.log import Message
+from sekisho.settings import Settings
 from streams.broker import BrokerError, FencedError, LostRecordsError, Partition, Polled, Send
-from streams.settings import Settings
 
 _LOG = logging.getLogger("sekisho.kafka")
 _REQUEST_S = 10.0

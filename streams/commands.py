@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sekisho.errors import SekishoError
-from streams.settings import Settings, load_settings
+from sekisho.settings import Settings, load_settings
 
 CONFIG = click.option(
     "--config",

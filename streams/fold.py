@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from sekisho.errors import SekishoError
 from sekisho.journal import JournalError, JournalRecord
+from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import Broker, LostRecordsError, Partition
 from streams.feed import Feed
 from streams.journal_tail import Entry, JournalTail, Place
 from streams.outputs import Outputs, Pending, Scorer, Snapshots
-from streams.settings import LaneSettings, TopicSettings
 
 IDLE_S = 0.01
 _NEW_PARTITIONS_S = 30.0

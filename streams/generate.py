@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from sekisho.settings import Settings
 from sekisho.testing.world import world_of
 from streams.broker import Send
 from streams.client import KafkaBroker
-from streams.settings import Settings
 
 _TICK_S = 0.05
 

@@ -22,10 +22,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sekisho.journal import JournalRecord
+from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import Broker, BrokerError, FencedError, Leadership, Partition, Send, Writer
 from streams.fold import Fold
 from streams.outputs import Pending, Scorer, Snapshots
-from streams.settings import LaneSettings, TopicSettings
 
 FOLLOWING, TAKING_OVER, ACTIVE, WAITING = "following", "taking over", "active", "waiting"
 _BACKOFF_S = (0.02, 1.0)

@@ -19,10 +19,10 @@ from typing import Any
 
 from sekisho.errors import SekishoError
 from sekisho.packs import shipped_pack
+from sekisho.settings import Settings, load_settings
 from sekisho.testing.kafka import BrokerError, KafkaBroker, free_ports, missing
 from streams.broker import Partition
 from streams.client import KafkaBroker as Clients
-from streams.settings import Settings, load_settings
 from streams.topics import create_topics
 
 _SEKISHO = (sys.executable, "-m", "sekisho")

@@ -8,9 +8,9 @@ from pathlib import Path
 from sekisho.compile import Engine
 from sekisho.decider import Decider
 from sekisho.log import Message
+from sekisho.settings import TopicSettings
 from streams.broker import Send
 from streams.outputs import Outputs
-from streams.settings import TopicSettings
 
 
 class PackScorer:

@@ -11,23 +11,11 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Ne
 from kafka.errors import KafkaError
 
 from sekisho.errors import SekishoError
-from streams.settings import KafkaSettings, Settings
+from sekisho.settings import KafkaSettings, Settings
 
 _DAY_MS = 86_400_000
 _FINE = (0, 36)  # made; another process made it meanwhile
 _ANSWER_WITHIN_MS = 10_000
-# The settings of kafka-python that say what librdkafka's say; the others only tune librdkafka.
-_ADMIN_KEYS = {
-    "security.protocol": "security_protocol",
-    "sasl.mechanism": "sasl_mechanism",
-    "sasl.mechanisms": "sasl_mechanism",
-    "sasl.username": "sasl_plain_username",
-    "sasl.password": "sasl_plain_password",
-    "ssl.ca.location": "ssl_cafile",
-    "ssl.certificate.location": "ssl_certfile",
-    "ssl.key.location": "ssl_keyfile",
-    "ssl.key.password": "ssl_password",
-}
 
 
 class TopicError(SekishoError):
@@ -61,6 +49,7 @@ def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpe
         *(TopicSpec(name, topics.partitions, topics.replication, configs) for name, configs in several),
         TopicSpec(topics.journal, 1, topics.replication, journal, single=True),
         TopicSpec(topics.control, 1, topics.replication, kept, single=True),
+        TopicSpec(topics.packs, 1, topics.replication, replicas | {"cleanup.policy": "compact"}, single=True),
     )
 
 
@@ -112,13 +101,12 @@ def _differences(spec: TopicSpec, partitions: list[dict[str, Any]], actual: Mapp
 
 @contextmanager
 def _admin(settings: KafkaSettings) -> Iterator[KafkaAdminClient]:
-    known = {_ADMIN_KEYS[key]: value for key, value in settings.client.items() if key in _ADMIN_KEYS}
     try:
         admin = KafkaAdminClient(
             bootstrap_servers=settings.bootstrap.split(","),
             client_id="sekisho-topics",
             bootstrap_timeout_ms=_ANSWER_WITHIN_MS,
-            **known,
+            **settings.python_client,
         )
         try:
             yield admin

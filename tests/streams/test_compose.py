@@ -7,8 +7,8 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+from sekisho.settings import load_settings
 from streams import commands
-from streams.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"

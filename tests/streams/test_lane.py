@@ -13,10 +13,10 @@ from confluent_kafka import Producer
 
 from sekisho.journal import START, decode
 from sekisho.log import Message
+from sekisho.settings import KafkaSettings, LaneSettings, Settings, TopicSettings, WebSettings
 from sekisho.testing.kafka import KafkaBroker
 from streams.client import KafkaBroker as Clients
 from streams.lane import ACTIVE, Lane
-from streams.settings import KafkaSettings, LaneSettings, Settings, TopicSettings, WebSettings
 from streams.topics import create_topics
 from tests.streams.standins import Folding, Kept, merged
 
@@ -25,7 +25,7 @@ SESSION_MS = 1500
 
 
 def settings_for(bootstrap: str, prefix: str, delivery: str = "exactly-once") -> Settings:
-    names = {key: prefix + key for key in ("decisions", "alerts", "journal", "control")}
+    names = {key: prefix + key for key in ("decisions", "alerts", "journal", "control", "packs")}
     topics = TopicSettings((prefix + "payments",), dead_letters=prefix + "dead", **names, partitions=3, replication=1)
     lane = LaneSettings(prefix + "lane", delivery, session_timeout_ms=SESSION_MS)
     return Settings(Path(), Path(), KafkaSettings(bootstrap), topics, lane, WebSettings())

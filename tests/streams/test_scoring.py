@@ -9,12 +9,12 @@ from sekisho.compile import Engine, compile_pack
 from sekisho.load import load_pack
 from sekisho.log import Message
 from sekisho.packs import shipped_pack
+from sekisho.settings import TopicSettings
 from sekisho.testing.world import world_of
 from streams.broker import Send
 from streams.journal_tail import Place
 from streams.outputs import Outputs
 from streams.scoring import PackScorer
-from streams.settings import TopicSettings
 from streams.snapshots import FolderSnapshots
 
 TOPICS = TopicSettings(("payments",))

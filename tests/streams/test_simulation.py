@@ -15,13 +15,13 @@ import pytest
 from sekisho.errors import SekishoError
 from sekisho.journal import START, JournalRecord, decode
 from sekisho.log import Message
+from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import BrokerError, Send, Writer
 from streams.feed import Feed
 from streams.fold import Fold
 from streams.journal_tail import Place
 from streams.lane import Lane
 from streams.outputs import Outputs, Pending
-from streams.settings import LaneSettings, TopicSettings
 from streams.simulated import Cluster, SimulatedBroker, Transaction
 from tests.streams.standins import Folding, Kept, merged
 

@@ -8,14 +8,14 @@ from click.testing import CliRunner
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from sekisho.packs import shipped_pack
+from sekisho.settings import KafkaSettings, LaneSettings, Settings, TopicSettings, WebSettings
 from sekisho.testing.kafka import KafkaBroker
 from streams.commands import topics
-from streams.settings import KafkaSettings, LaneSettings, Settings, TopicSettings, WebSettings
 from streams.topics import TopicError, check_topics, create_topics
 
 
 def _settings(bootstrap: str, prefix: str) -> Settings:
-    names = {key: prefix + key for key in ("decisions", "alerts", "dead_letters", "journal", "control")}
+    names = {key: prefix + key for key in ("decisions", "alerts", "dead_letters", "journal", "control", "packs")}
     topics = TopicSettings((prefix + "payments",), **names, replication=1)
     return Settings(Path(), Path(), KafkaSettings(bootstrap), topics, LaneSettings(), WebSettings())
 
@@ -23,7 +23,7 @@ def _settings(bootstrap: str, prefix: str) -> Settings:
 def test_created_topics_are_as_they_should_be(broker: KafkaBroker, prefix: str) -> None:
     """Missing topics are named; created ones pass the check; creating again makes none."""
     settings = _settings(broker.bootstrap, prefix)
-    assert len(check_topics(settings)) == 6
+    assert len(check_topics(settings)) == 7
     assert create_topics(settings)[0] == f"{prefix}payments"
     assert check_topics(settings) == ()
     assert create_topics(settings) == ()
@@ -53,7 +53,7 @@ def test_each_difference_is_told(broker: KafkaBroker, prefix: str) -> None:
 
 def test_the_commands_create_and_check(broker: KafkaBroker, prefix: str, tmp_path: Path) -> None:
     """`check` fails with what is missing, `create` makes it, `check` is content; the pack names its own clock."""
-    keys = ("decisions", "alerts", "dead_letters", "journal", "control")
+    keys = ("decisions", "alerts", "dead_letters", "journal", "control", "packs")
     names = "".join(f'{key} = "{prefix}{key}"\n' for key in keys)
     file = tmp_path / "sekisho.toml"
     file.write_text(

@@ -18,10 +18,10 @@ from replay.verify_command import verify_command
 from sekisho.compile import compile_pack
 from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
+from sekisho.settings import Settings, TopicSettings, load_settings
 from sekisho.testing.kafka import KafkaBroker, free_ports
 from sekisho.testing.world import world_of
 from streams.scoring import PackScorer
-from streams.settings import Settings, TopicSettings, load_settings
 from streams.topics import create_topics
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +40,7 @@ alerts = "{prefix}alerts"
 dead_letters = "{prefix}dead-letters"
 journal = "{prefix}journal"
 control = "{prefix}control"
+packs = "{prefix}packs"
 replication = 1
 
 [lane]

@@ -19,6 +19,18 @@ from sekisho.errors import SekishoError
 DELIVERIES = ("exactly-once", "at-least-once")
 # What the lane sets itself: its guarantees rest on them.
 _OURS = ("bootstrap.servers", "group.id", "transactional.id", "enable.auto.commit", "isolation.level", "acks")
+# The settings of kafka-python that say what librdkafka's say; the others only tune librdkafka.
+_PYTHON_KEYS = {
+    "security.protocol": "security_protocol",
+    "sasl.mechanism": "sasl_mechanism",
+    "sasl.mechanisms": "sasl_mechanism",
+    "sasl.username": "sasl_plain_username",
+    "sasl.password": "sasl_plain_password",
+    "ssl.ca.location": "ssl_cafile",
+    "ssl.certificate.location": "ssl_certfile",
+    "ssl.key.location": "ssl_keyfile",
+    "ssl.key.password": "ssl_password",
+}
 _SECRET = re.compile(r"password|secret|\.key\.pem|token", re.IGNORECASE)
 _T = TypeVar("_T")
 Check = Callable[[Any], str]
@@ -73,6 +85,11 @@ class KafkaSettings:
     bootstrap: str = _key(_text)
     client: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @property
+    def python_client(self) -> dict[str, str]:
+        """`client` as kafka-python says it: TLS and SASL."""
+        return {_PYTHON_KEYS[key]: value for key, value in self.client.items() if key in _PYTHON_KEYS}
+
 
 @dataclass(frozen=True)
 class TopicSettings:
@@ -84,6 +101,7 @@ class TopicSettings:
     dead_letters: str = _key(_topic, "dead-letters")
     journal: str = _key(_topic, "sekisho-journal")
     control: str = _key(_topic, "sekisho-control")
+    packs: str = _key(_topic, "sekisho-packs")
     partitions: int = _key(_number(1, 10_000), 4)
     replication: int = _key(_number(1, 15), 3)
     input_retention_days: int = _key(_number(1, 36_500), 90)
@@ -245,7 +263,10 @@ class _Reader:
         return ""
 
     def _distinct(self, topics: TopicSettings) -> None:
-        named = [(key, getattr(topics, key)) for key in ("decisions", "alerts", "dead_letters", "journal", "control")]
+        named = [
+            (key, getattr(topics, key))
+            for key in ("decisions", "alerts", "dead_letters", "journal", "control", "packs")
+        ]
         taken = set(topics.input)
         for key, topic in named:
             if topic in taken:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from sekisho.settings import Settings, SettingsError, load_settings
 from streams.commands import config
-from streams.settings import Settings, SettingsError, load_settings
 
 GOOD = """\
 pack = "packs/card_payments"
