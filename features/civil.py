@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -93,7 +93,7 @@ def zone_table(name: str) -> tuple[tuple[int, int], ...]:
     zone = ZoneInfo(name)
 
     def offset(second: int) -> int:
-        found = datetime.fromtimestamp(second, UTC).astimezone(zone).utcoffset()
+        found = datetime.fromtimestamp(second, zone).utcoffset()
         return (found or timedelta()) // timedelta(microseconds=1)
 
     table = [(_FIRST_DAY, offset(0))]

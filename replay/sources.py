@@ -25,6 +25,7 @@ from replay.decoder import Decoder, make_decoder
 from replay.merge import Chunk, merge
 from sekisho.compile import Engine
 from sekisho.errors import SourceError
+from sekisho.wire.arrow import numbers
 from sekisho.wire.plan import json_path
 
 CHUNK_ROWS = 65_536
@@ -215,7 +216,7 @@ def _labels_of(
     except pa.ArrowException as error:
         what = f"{file}: the column {labels.column!r} is neither true nor false in every row"
         raise SourceError(what, "write true and false, or 1 and 0") from error
-    index = np.flatnonzero(np.asarray(fraud))
+    index = np.flatnonzero(numbers(fraud))
     table, when = table.take(index), when.take(index)
     later = pc.add(pc.cast(when, pa.timestamp("us", when.type.tz)), pa.scalar(labels.delay_us, pa.duration("us")))
     fields = {

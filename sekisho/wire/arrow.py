@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from features.kernel import kernel
-from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
+from features.sheet import HANDLE_BITS, VALID, Bytes, Doubles, Ints, Sheet, Slot
 from features.types import Kind, Type
 
 _LENGTH = (1 << HANDLE_BITS) - 1
@@ -42,10 +44,34 @@ def to_arrow(sheet: Sheet, slots: Iterable[tuple[str, Slot]], rows: Ints) -> pa.
     return pa.table(arrays, names=[name for name, _ in pairs])
 
 
+def numbers(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    """Numbers without nulls as a read-only NumPy array, booleans as uint8 0 and 1.
+
+    `numpy.asarray` would import pandas first, just to ask whether it is needed; so would `pa.array` for the next two.
+    """
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.from_dlpack(whole.cast(pa.uint8()) if pa.types.is_boolean(whole.type) else whole)
+
+
+def doubles(values: Doubles, valid: Bytes) -> pa.Array:
+    """float64[n] as an Arrow array."""
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.float64(), len(values), [_bitmap(valid == VALID), data])
+
+
+def booleans(values: npt.NDArray[np.bool_]) -> pa.Array:
+    """bool[n] as an Arrow array."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, _bitmap(values)])
+
+
+def _bitmap(values: npt.NDArray[np.bool_]) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(values, bitorder="little"))
+
+
 def _array(sheet: Sheet, slot: Slot, rows: Ints) -> pa.Array:
     type, n = arrow_type(slot.type), len(rows)
     valid = sheet.validity(slot)[rows] == VALID
-    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little"))
+    bitmap = _bitmap(valid)
     cells = sheet.ints(slot)[rows]
     if slot.type.kind is Kind.TEXT:
         offsets = np.zeros(n + 1, np.int64)
@@ -57,7 +83,7 @@ def _array(sheet: Sheet, slot: Slot, rows: Ints) -> pa.Array:
         )
     data = cells
     if slot.type.kind is Kind.BOOL:
-        return pa.Array.from_buffers(type, n, [bitmap, pa.py_buffer(np.packbits(cells == 1, bitorder="little"))])
+        return pa.Array.from_buffers(type, n, [bitmap, _bitmap(cells == 1)])
     if pa.types.is_decimal(type):
         high = sheet.cells[slot.row + 1, rows] if slot.type.wide else cells >> 63
         data = np.stack([cells, high], axis=1)

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Doubles, Ints
 from features.shims import Int
+from sekisho.wire import arrow
 
 # Forms of a piece.
 INT = 1
@@ -87,7 +88,7 @@ class Columns:
         data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.empty(0, np.uint8)
         self._texts.append(data)
         self._used += len(data)
-        self.ints(name, handles, np.asarray(pc.is_valid(column)).astype(np.uint8))
+        self.ints(name, handles, arrow.numbers(pc.is_valid(column)))
 
     def choices(self, name: str, index: Ints, fragments: Sequence[bytes]) -> None:
         """int64[n]: which of the fragments, each a JSON value."""
@@ -111,7 +112,7 @@ Template = Sequence[bytes | Piece]
 
 def double_texts(values: Doubles, valid: Bytes) -> pa.Array:
     """The shortest decimal text that reads back as the same double, for `Columns.strings`."""
-    return pc.cast(pa.array(values, mask=valid != VALID), pa.large_string())
+    return pc.cast(arrow.doubles(values, valid), pa.large_string())
 
 
 def encode_rows(template: Template, columns: Columns) -> tuple[Bytes, Ints]:

@@ -14,6 +14,7 @@ from features.kernel import kernel
 from features.refusal import Refusal
 from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Doubles, Ints, Sheet, new_sheet, take
 from features.shims import Int
+from sekisho.wire.arrow import booleans, numbers
 from sekisho.wire.complete import complete_row, fill_clocks
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import Decoded
@@ -145,7 +146,7 @@ def _read_column(reading: _Reading, plan: WirePlan, f: int, column: pa.Array) ->
     type = column.type
     if pt.is_null(type):
         return
-    present = np.asarray(pc.is_valid(column)).astype(np.uint8)
+    present = numbers(pc.is_valid(column))
     reading.sheet.valid[row] = present
     cells = reading.sheet.cells[row]
     if pt.is_decimal(type) or (pt.is_integer(type) and how in (AS_ID, AS_CATEGORY)):
@@ -153,13 +154,13 @@ def _read_column(reading: _Reading, plan: WirePlan, f: int, column: pa.Array) ->
     if _is_text(type):
         codes = _read_text(reading, how, param, column, cells, reading.sheet.valid[row])
     elif pt.is_boolean(type) and how == AS_BOOL:
-        cells[:] = np.asarray(column.fill_null(False))
+        cells[:] = numbers(column.fill_null(False))
         codes = np.zeros(len(cells), np.int64)
     elif pt.is_integer(type) and how not in (AS_TEXT, AS_TIME):
         codes = _read_integers(how, param, column, cells)
     elif pt.is_floating(type) and how in (AS_DECIMAL, AS_DOUBLE, AS_EPOCH):
         codes = np.empty(len(cells), np.int64)
-        _read_doubles(how, param, np.asarray(column.cast(pa.float64()).fill_null(0.0)), cells, codes)
+        _read_doubles(how, param, numbers(column.cast(pa.float64()).fill_null(0.0)), cells, codes)
     elif (pt.is_timestamp(type) or pt.is_date(type)) and how in (AS_TIME, AS_EPOCH):
         codes = _read_times(reading.zone, column, cells)
     else:
@@ -239,12 +240,12 @@ def _read_integers(how: int, param: int, column: pa.Array, cells: Ints) -> Ints:
     column = column.fill_null(0)
     beyond = np.zeros(len(cells), bool)
     if pt.is_uint64(column.type):
-        beyond = np.asarray(column) > np.uint64(2**63 - 1)
-        column = pc.if_else(pa.array(beyond), pa.scalar(0, pa.uint64()), column)
-    values = np.asarray(column.cast(pa.int64()))
+        beyond = numbers(column) > np.uint64(2**63 - 1)
+        column = pc.if_else(booleans(beyond), pa.scalar(0, pa.uint64()), column)
+    values = numbers(column.cast(pa.int64()))
     codes = np.zeros(len(cells), np.int64)
     if how == AS_DOUBLE:
-        cells.view(np.float64)[:] = np.asarray(column).astype(np.float64)
+        cells.view(np.float64)[:] = numbers(column).astype(np.float64)
         codes[beyond] = TOO_LARGE
     elif how == AS_BOOL:
         cells[:] = values
@@ -291,7 +292,7 @@ def _read_times(zone: Zone, column: pa.Array, cells: Ints) -> Ints:
     if pt.is_date(column.type):
         column = column.cast(pa.timestamp("s") if pt.is_date32(column.type) else pa.timestamp("ms"))
     unit = column.type.unit
-    values = np.asarray(column.cast(pa.int64()).fill_null(0))
+    values = numbers(column.cast(pa.int64()).fill_null(0))
     codes = np.zeros(len(cells), np.int64)
     if unit == "ns":
         codes[values % 1000 != 0] = TIME_DIGITS

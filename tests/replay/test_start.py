@@ -1,0 +1,28 @@
+"""A start is quick: what a run of the replay does not need is not imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from sekisho.packs import shipped_pack
+from sekisho.testing.world import world_of
+
+RUN = """
+import sys
+from sekisho.cli import main
+try:
+    main()
+except SystemExit as done:
+    assert not done.code, done.code
+print([name for name in "pandas lightgbm duckdb cupy faust kafka confluent_kafka".split() if name in sys.modules])
+"""
+
+
+def test_a_replay_imports_no_heavy_package(tmp_path: Path) -> None:
+    """pandas, LightGBM, DuckDB and Kafka's clients stay out of `sekisho replay run`."""
+    world_of(200, seed=1).write_jsonl(tmp_path / "log.jsonl", 200)
+    out = str(tmp_path / "decisions.jsonl")
+    arguments = ["replay", "run", str(shipped_pack("card_payments")), str(tmp_path / "log.jsonl"), "--out", out]
+    done = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
