@@ -70,6 +70,7 @@ replay.add_command(verify_command)
 @click.option(
     "--dead-letters", type=_PATH, help="Write refused events to this file, as JSON lines. [default: beside --out]"
 )
+@click.option("--alerts", type=_PATH, help="Write the alerts' notifications to this file, as JSON lines, as live does.")
 @_reads_a_log
 @click.option("--assume-in-order", is_flag=True, help="Take each file's own order for the arrival order.")
 @click.option(

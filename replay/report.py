@@ -27,6 +27,7 @@ from sekisho.compile import Engine, compile_pack
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.state import new_state
+from sekisho.tokens import token_key
 
 
 def inputs_of(
@@ -52,6 +53,7 @@ def run_and_show(
     out: Path | None = None,
     features: Path | None = None,
     dead_letters: Path | None = None,
+    alerts: Path | None = None,
     labels: Path | None = None,
     label_column: str | None = None,
     label_delay_us: int = 0,
@@ -70,9 +72,9 @@ def run_and_show(
     console = Console(highlight=False)
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at)
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
-    _check_outputs([file for source in inputs for file in source.files()], [out, features, dead])
-    engine = compile_pack(load_pack(pack))
-    with Recorder(engine, out, features, dead, from_us, to_us) as recorder:
+    _check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
+    engine = compile_pack(load_pack(pack), token_key())
+    with Recorder(engine, out, features, dead, from_us, to_us, alerts) as recorder:
         seconds = drive(engine, inputs, recorder, console, batch, threads)
     show_summary(engine, recorder.totals, seconds, console)
     if recorder.totals.dead and not dead:

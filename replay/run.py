@@ -23,6 +23,7 @@ from sekisho import decision_arrow
 from sekisho.compile import Engine
 from sekisho.decision import encode_decisions
 from sekisho.intake import FLAG_NAMES
+from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import State
 from sekisho.step import Decided, step
 from sekisho.wire.arrow import to_arrow
@@ -103,6 +104,7 @@ class Recorder:
         dead_letters: Path | None = None,
         from_us: int | None = None,
         to_us: int | None = None,
+        alerts: Path | None = None,
     ) -> None:
         self.engine, self.totals, self.hash = engine, Totals(), sha256()
         self.from_us = -(2**63) if from_us is None else from_us
@@ -110,6 +112,7 @@ class Recorder:
         self.stack = ExitStack()
         self.write = self._writer_of(out) if out else None
         self.dead = self.stack.enter_context(dead_letters.open("wb")) if dead_letters else None
+        self.alert_lines = self.stack.enter_context(alerts.open("wb")) if alerts else None
         self.features = features
         self.writer: Any = None
 
@@ -132,6 +135,9 @@ class Recorder:
         decided = part.decided
         totals.events += decided.sheet.n - int(decided.derived.sum())
         times = decided.sheet.ints("event_time")
+        if self.alert_lines:
+            scale = amount_scale(self.engine.pack)
+            self.alert_lines.writelines(encode_notification(each, scale) + b"\n" for each in decided.notifications)
         rows = decided.rows[(times[decided.rows] >= self.from_us) & (times[decided.rows] < self.to_us)]
         if not len(rows):
             return

@@ -31,9 +31,10 @@ def verify_command(pack: Path, bootstrap: str, journal: str, decisions: str, ale
     from sekisho.compile import compile_pack
     from sekisho.decider import Decider
     from sekisho.load import load_pack
+    from sekisho.tokens import token_key
 
     topics = Topics(bootstrap, journal, decisions, alerts, dead_letters)
-    decider = Decider(compile_pack(load_pack(pack)))
+    decider = Decider(compile_pack(load_pack(pack), token_key()))
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading the journal")

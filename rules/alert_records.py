@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -96,10 +96,12 @@ def build_alert(
     amount: int | None,
     keys: Mapping[str, object],
     token_key: bytes | None = None,
+    names: Collection[str] = (),
 ) -> Alert:
     """The alert of a decision, from the live rules that hit and were not lifted, in pack order.
 
-    keys: for each field of group_by its value.   token_key: the bank's key for entity tokens.
+    keys: for each field of group_by its value.   token_key: the bank's key for entity tokens.   names: which of the
+    fields are people's names.
     Raises TypeError for a shadow rule: it has no side effects (law L9).
     """
     if not all(type(rule) is Rule for rule in rules):
@@ -123,15 +125,18 @@ def build_alert(
         customer_reasons=tuple((r.customer_en, r.customer_ja) for r in reasons if r.customer_en),
         owner=ranked[0].owner if ranked else "",
         queue=ranked[0].queue if ranked else "",
-        entities=tuple((name, entity_token(value, token_key)) for name, value in given),
+        entities=tuple((name, entity_token(value, token_key, name not in names)) for name, value in given),
     )
 
 
-def entity_token(value: str, key: bytes | None) -> str:
-    """An entity as it may leave the bank: joinable and not readable by HMAC-SHA256; masked where there is no key."""
+def entity_token(value: str, key: bytes | None, last_four: bool = True) -> str:
+    """An entity as it may leave the bank: joinable and not readable by HMAC-SHA256; masked where there is no key.
+
+    last_four: whether a mask may show the end of a long value; not of a name.
+    """
     if key is not None:
         return hmac.new(key, value.encode(), "sha256").hexdigest()[:32]
-    return "****" + (value[-4:] if len(value) >= 8 else "")
+    return "****" + (value[-4:] if last_four and len(value) >= 8 else "")
 
 
 def stable_id(*parts: str) -> str:

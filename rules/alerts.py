@@ -5,8 +5,8 @@ The clock is the log's watermark W (law L4), so a replay groups as live did. For
   2. The key is the first `group_by` field that is not NULL; an alert without a key is a group of its own.
   3. The alert joins the open group of its key, or opens one: count, money and members grow. A group that has been open
      for `max_open` takes no more: it is closed, and the alert opens the next.
-  4. An alert that joins escalates its group when its outcome is stronger than the group's, its typology is new, or the
-     group's money has reached `amount_factor` times what was last told (whichever of them `escalate_on` names).
+  4. An alert that joins escalates its group when its outcome is stronger than the group's, its typology is new, or once
+     a group its money has reached `amount_factor` times what was last told (whichever of them `escalate_on` names).
 What goes out: `opened`, `escalated`, and `closed` if decisions joined after the last of those.
 Beyond `storm_limit` new groups of one leading rule in an hour of the clock, new ones are not told one by one: a single
 `storm` lists the hour's groups, and `storm_over` lists what came after it, when the hour has passed.
@@ -49,6 +49,7 @@ class Gathering:
     members: list[Member] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     held: bool = False
+    raised: bool = False  # its money has escalated it: money grows all day, and tells nothing new
     told: int = 0
     told_amount: int = 0
     sequence: int = 0
@@ -93,6 +94,7 @@ def _take_in(policy: AlertPolicy, state: AlertState, alert: Alert) -> list[Notif
         reasons = _escalations(policy, group, alert)
         _join(group, alert)
         if reasons:
+            group.raised = group.raised or "amount" in reasons
             out.append(_tell(group, ESCALATED, alert))
         elif group.held and (storm := state.storms.get(group.first.leading_rule)) and storm.held:
             _join(storm, alert)
@@ -150,7 +152,7 @@ def _escalations(policy: AlertPolicy, group: Gathering, alert: Alert) -> list[st
     fulfilled = {
         "outcome": OUTCOMES.index(alert.outcome) > OUTCOMES.index(group.outcome),
         "typology": not set(alert.typologies) <= set(group.typologies),
-        "amount": group.told_amount > 0 and amount >= policy.amount_factor * group.told_amount,
+        "amount": not group.raised and group.told_amount > 0 and amount >= policy.amount_factor * group.told_amount,
     }
     return [name for name in policy.escalate_on if fulfilled[name]]
 

@@ -51,6 +51,8 @@ def _alert(
         score=max(scores, default=None),
         amount=int(sheet.ints(policy.amount_field)[i]) if _known(sheet, policy.amount_field, i) else None,
         keys={name: _text(sheet, name, i) for name in policy.group_by},
+        token_key=engine.token_key,
+        names={field.name for field in engine.pack.schema.fields if field.pii == "name"},
     )
 
 

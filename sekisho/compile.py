@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from features.expr import Column, Expr
 from features.lists import ListTables, build_lists
@@ -38,7 +38,10 @@ class LegEngine:
 
 @dataclass(frozen=True)
 class Engine:
-    """A compiled pack. `inputs` is the layout that decoders fill; it is the beginning of `layout`."""
+    """A compiled pack. `inputs` is the layout that decoders fill; it is the beginning of `layout`.
+
+    token_key: the bank's key for the entities in alerts; None masks them.
+    """
 
     pack: Pack
     inputs: Layout
@@ -50,9 +53,10 @@ class Engine:
     stages: tuple[StageEngine, ...]
     scorers: tuple[CompiledScorer, ...]
     rules: CompiledRules
+    token_key: bytes | None = field(default=None, repr=False)
 
 
-def compile_pack(pack: Pack) -> Engine:
+def compile_pack(pack: Pack, token_key: bytes | None = None) -> Engine:
     """Lay out and compile a pack. Raises Refusal where models or windows do not fit the features."""
     layout = Layout()
     for name, type in pack.schema.columns().items():
@@ -65,7 +69,7 @@ def compile_pack(pack: Pack) -> Engine:
     stages = tuple(_compile_stage(pack, k, layout, lists) for k in range(len(pack.query.stages)))
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
-    return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules)
+    return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, token_key)
 
 
 def wire_plan(engine: Engine, arrived_at: str = "") -> WirePlan:

@@ -20,7 +20,7 @@ from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
 from sekisho.ledger import NEVER
 from sekisho.log import Message
-from sekisho.notification import encode_notification
+from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import load_state, new_state, save_state
 from sekisho.step import Decided, step
 from sekisho.wire.json_decode import decode_json
@@ -55,7 +55,7 @@ class Decider:
     def __init__(self, engine: Engine, threads: int = 1) -> None:
         self.engine, self.threads = engine, threads
         self.log_clock = engine.pack.policy.record_time == "log"
-        self.plan = wire_plan(engine)
+        self.plan, self.amount_scale = wire_plan(engine), amount_scale(engine.pack)
         self.state = new_state(engine)
 
     def reset(self) -> None:
@@ -90,7 +90,7 @@ class Decider:
             self.state, decided = step(self.engine, self.state, batch, self.threads)
             decisions = self._decisions(decided, good, records)
             alerts = [
-                Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each))
+                Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each, self.amount_scale))
                 for each in decided.notifications
             ]
         letters = []

@@ -1,13 +1,6 @@
 """Alerts as bytes: one JSON object each, keys in a fixed order, equal bytes for equal notifications.
 
-    {"v":1,"id":"...","group_id":"...","kind":"opened","sequence":0,"decision_id":"...","payment_id":"p1",
-     "event_time":1700000000000000,"act_by":1700003600000000,"outcome":"decline","score":871,"amount":120000,
-     "rules":["..."],"typologies":["..."],"reasons":[{"en":"...","ja":"..."}],
-     "customer_reasons":[{"en":"...","ja":"..."}],"owner":"...","queue":"...",
-     "entities":[{"field":"card_id","token":"..."}],
-     "members":[{"decision_id":"...","payment_id":"p1","event_time":1700000000000000,"amount":120000}],"groups":[]}
-
-Times are microseconds UTC, amounts units of the pack's amount field. Customer reasons stand apart from the internal
+docs/alert.schema.json is the contract, docs/wire.md has an example. Customer reasons stand apart from the internal
 ones: tipping off is illegal, so a subscriber for customers is given nothing else.
 """
 
@@ -15,12 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 from rules.alert_records import Notification
+from sekisho.pack import Pack
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def encode_notification(notification: Notification) -> bytes:
-    """The bytes of what goes out, without a line end."""
+def amount_scale(pack: Pack) -> int:
+    """How many decimals the alerts' amounts have: they are whole units of 10^-scale."""
+    field = pack.schema.by_name.get(pack.alert.amount_field) if pack.alert else None
+    return field.exponent if field else 0
+
+
+def encode_notification(notification: Notification, scale: int) -> bytes:
+    """The bytes of what goes out, without a line end. scale: see `amount_scale`."""
     alert = notification.alert
     values = {
         "v": 1,
@@ -30,11 +33,12 @@ def encode_notification(notification: Notification) -> bytes:
         "sequence": notification.sequence,
         "decision_id": alert.decision_id,
         "payment_id": alert.payment_id,
-        "event_time": alert.event_time_us,
-        "act_by": alert.act_by_us,
+        "event_time": _time(alert.event_time_us),
+        "act_by": _time(alert.act_by_us),
         "outcome": notification.outcome,
         "score": alert.score,
         "amount": notification.amount,
+        "amount_scale": scale,
         "rules": notification.rule_ids,
         "typologies": notification.typologies,
         "reasons": _languages(alert.reasons),
@@ -42,11 +46,12 @@ def encode_notification(notification: Notification) -> bytes:
         "owner": alert.owner,
         "queue": alert.queue,
         "entities": [{"field": field, "token": token} for field, token in alert.entities],
+        "count": notification.count,
         "members": [
             {
                 "decision_id": member.decision_id,
                 "payment_id": member.payment_id,
-                "event_time": member.event_time_us,
+                "event_time": _time(member.event_time_us),
                 "amount": member.amount,
             }
             for member in notification.members
@@ -54,6 +59,10 @@ def encode_notification(notification: Notification) -> bytes:
         "groups": notification.groups,
     }
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _time(us: int) -> str:
+    return (_EPOCH + timedelta(microseconds=us)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _languages(reasons: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

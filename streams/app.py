@@ -23,6 +23,7 @@ from mode import Service
 from sekisho.compile import compile_pack
 from sekisho.load import load_pack
 from sekisho.settings import Settings
+from sekisho.tokens import token_key
 from streams.client import KafkaBroker
 from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, Lane
 from streams.metrics import render_metrics
@@ -120,7 +121,7 @@ def make_app(settings: Settings) -> WorkerApp:
 def make_lane(settings: Settings) -> Lane:
     """A lane with its pack, on a real cluster."""
     LOG.info("%s: loading the pack and compiling its kernels, the first time about half a minute", settings.pack)
-    scorer = PackScorer(compile_pack(load_pack(settings.pack)), settings.topics, settings.lane.threads)
+    scorer = PackScorer(compile_pack(load_pack(settings.pack), token_key()), settings.topics, settings.lane.threads)
     scorer.warm()
     lane = settings.lane
     snapshots = FolderSnapshots(scorer, settings.state, lane.snapshot_every_s, lane.snapshots_kept, LOG.info)

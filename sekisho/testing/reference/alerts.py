@@ -19,6 +19,7 @@ class Gathering:
 
     told: how many members have been told.   told_amount: their money when it was last told.   sent: notifications.
     quietly: of a group, that a storm spoke for it; of an hour, that it is a storm.   groups: of an hour, its new ones.
+    raised: of a group, that its money has escalated it, which happens once.
     """
 
     id: str
@@ -27,6 +28,7 @@ class Gathering:
     told_amount: int = 0
     sent: int = 0
     quietly: bool = False
+    raised: bool = False
     groups: list[str] = field(default_factory=list)
 
     @property
@@ -95,12 +97,13 @@ def _join(policy: AlertPolicy, state: AlertState, mine: Gathering, alert: Alert)
     escalates = {
         "outcome": OUTCOMES.index(alert.outcome) > OUTCOMES.index(mine.outcome),
         "typology": not set(alert.typologies) <= set(mine.typologies),
-        "amount": 0 < policy.amount_factor * mine.told_amount <= mine.amount + (alert.amount or 0),
+        "amount": not mine.raised and 0 < policy.amount_factor * mine.told_amount <= mine.amount + (alert.amount or 0),
     }
     mine.members.append(alert)
     state.groups.remove(mine)
     state.groups.append(mine)
     if any(escalates[name] for name in policy.escalate_on):
+        mine.raised |= escalates["amount"] and "amount" in policy.escalate_on
         return [_tell(mine, ESCALATED, alert)]
     hour = state.hours.get(mine.members[0].leading_rule)
     if mine.quietly and hour and hour.quietly:
