@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.padding import Padding
 
+from replay.first_start import FirstStart
 from replay.report import drive, show_summary
 from replay.run import Recorder, Step
 from replay.sources import Input
@@ -37,11 +38,13 @@ class _Witness(Recorder):
 def run_demo(events: int, seed: int) -> None:
     """Make the log, decide it, show what came of it, and decide it again in other batches."""
     console = Console(highlight=False)
+    start = FirstStart()
     engine = compile_pack(load_pack(shipped_pack("card_payments")))
     with tempfile.TemporaryDirectory(prefix="sekisho-demo-") as folder:
         log = Path(folder) / "events.jsonl"
         console.print(f"Making {events:,} events of a seeded bank: payments, outcomes, labels, logins ...")
         world_of(events, seed=seed).write_jsonl(log, events)
+        start.finish(engine, [Input(log)], threads=1)
         size = f"{log.stat().st_size / 1e6:,.0f} MB of JSON lines"
         console.print(f"{size}. Deciding them in batches of {_BATCHES[0]:,} ...")
         first = _decide(engine, log, _BATCHES[0], console)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 
@@ -18,8 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from features.kernel import kernels_cached
-from features.window_plan import WindowPlan
+from replay.first_start import FirstStart
 from replay.run import Recorder, Totals, run
 from replay.sources import Input, LabelColumn, read_log
 from rules.records import OUTCOMES
@@ -73,7 +69,9 @@ def run_and_show(
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at)
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
     _check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
+    start = FirstStart()
     engine = compile_pack(load_pack(pack), token_key())
+    start.finish(engine, inputs, threads)
     with Recorder(engine, out, features, dead, from_us, to_us, alerts) as recorder:
         seconds = drive(engine, inputs, recorder, console, batch, threads)
     show_summary(engine, recorder.totals, seconds, console)
@@ -103,9 +101,7 @@ def _check_outputs(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> No
 def drive(
     engine: Engine, inputs: Sequence[Input], recorder: Recorder, console: Console, batch: int, threads: int
 ) -> float:
-    """Run to the end or to Ctrl-C, with a progress bar; the seconds that it took, without compiling."""
-    if not kernels_cached():
-        _compile(engine, inputs, threads)
+    """Run to the end or to Ctrl-C, with a progress bar; the seconds that it took."""
     started = time.perf_counter()
     with _progress(console) as progress, _ctrl_c() as asked:
         bar = progress.add_task("replaying", total=1.0, rate="")
@@ -137,24 +133,6 @@ def _ctrl_c() -> Iterator[Event]:
         yield asked
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _compile(engine: Engine, inputs: Sequence[Input], threads: int) -> None:
-    """Decide the log's first batch for nothing, so that the compiler's time is neither a mystery nor in the rate."""
-    told = Console(stderr=True, highlight=False)
-    told.print("Compiling kernels, once for this version (less than a minute) ...", style="dim")
-    beside = subprocess.Popen([sys.executable, "-m", "features.warm"])  # the windows' half, on another core
-    windowless = tuple(replace(stage, windows=WindowPlan((), [])) for stage in engine.stages)
-    for part in (replace(engine, stages=windowless), engine):
-        _decide_first(part, inputs, threads)
-        beside.wait()
-
-
-def _decide_first(engine: Engine, inputs: Sequence[Input], threads: int) -> None:
-    with Recorder(engine) as nothing:
-        for part in run(engine, new_state(engine), islice(read_log(engine, inputs), 1), threads=threads):
-            nothing.record(part)
-            break
 
 
 def _progress(console: Console) -> Progress:
