@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -39,4 +40,21 @@ class _Moment(click.ParamType):
         return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-DURATION, MOMENT = _Duration(), _Moment()
+class _BatchOrMoment(click.ParamType):
+    """A batch's number, or a time: (number, None) or (None, microseconds)."""
+
+    name = "batch|time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int | None]:
+        """What is neither is wrong usage."""
+        text = str(value)
+        return (int(text), None) if re.fullmatch(r"[0-9]{1,15}", text) else (None, MOMENT.convert(value, param, ctx))
+
+
+DURATION, MOMENT, BATCH_OR_MOMENT = _Duration(), _Moment(), _BatchOrMoment()
+CONFIG = click.option(
+    "--config", "file", type=click.Path(path_type=Path, dir_okay=False), envvar="SEKISHO_CONFIG",
+    help="The settings' file.",
+)  # fmt: skip

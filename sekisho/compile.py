@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from features.expr import Column, Expr
 from features.lists import ListTables, build_lists
 from features.program import Program, compile_program
+from features.query import WindowCall
 from features.refusal import Refusal
 from features.schema import Field
 from features.sheet import Layout, Slot
@@ -21,11 +22,16 @@ from sekisho.wire.plan import WirePlan, plan_wire
 
 @dataclass(frozen=True)
 class StageEngine:
-    """One SELECT: `before` computes keys, arguments and filters; the windows; `after` the outputs."""
+    """One SELECT: `before` computes keys, arguments and filters; the windows; `after` the outputs.
+
+    reaches: each window call's slot, and how far before an event its value depends on others, in microseconds; None
+    where no duration bounds it (UNBOUNDED, ROWS, lag).
+    """
 
     before: Program
     windows: WindowPlan
     after: Program
+    reaches: tuple[tuple[Slot, int | None], ...]
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,18 @@ def compile_pack(pack: Pack, token_key: bytes | None = None) -> Engine:
     intake = plan_intake(pack, layout)
     legs = tuple(LegEngine(leg, layout.temporary(BOOL)) for leg in pack.legs)
     leg_program = compile_program([(leg.leg.when, leg.when) for leg in legs], layout, lists.index)
-    stages = tuple(_compile_stage(pack, k, layout, lists) for k in range(len(pack.query.stages)))
+    stages: tuple[StageEngine, ...] = ()
+    for k in range(len(pack.query.stages)):
+        stages += (_compile_stage(pack, k, layout, lists, longest_reach(stages)),)
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
     return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, token_key)
+
+
+def longest_reach(stages: tuple[StageEngine, ...]) -> int | None:
+    """How far before an event its features depend on others, in microseconds; None where no duration bounds it."""
+    reaches = [reach for stage in stages for _, reach in stage.reaches]
+    return None if None in reaches else max((reach for reach in reaches if reach is not None), default=0)
 
 
 def wire_plan(engine: Engine, arrived_at: str = "") -> WirePlan:
@@ -80,12 +94,20 @@ def wire_plan(engine: Engine, arrived_at: str = "") -> WirePlan:
     return plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest)
 
 
-def _compile_stage(pack: Pack, k: int, layout: Layout, lists: ListTables) -> StageEngine:
+def _compile_stage(pack: Pack, k: int, layout: Layout, lists: ListTables, inner: int | None) -> StageEngine:
+    """inner: how far the values of the stages before it reach."""
     stage = pack.query.stages[k]
     windows = plan_windows(stage.windows, layout, pack.policy.lateness_us)
+    reaches = tuple((layout[call.name], _reach(call, inner)) for call in stage.windows)
     before = compile_program(windows.inputs, layout, lists.index)
     outputs = [(expr, _place(name, expr, layout)) for name, expr in stage.outputs if not _passes(name, expr)]
-    return StageEngine(before, windows, compile_program(outputs, layout, lists.index))
+    return StageEngine(before, windows, compile_program(outputs, layout, lists.index), reaches)
+
+
+def _reach(call: WindowCall, inner: int | None) -> int | None:
+    """How far a call's value reaches, the values that it is made of included."""
+    bounded = call.frame.mode == "range" and call.frame.start is not None and call.function != "lag"
+    return call.frame.start + inner if bounded and inner is not None and call.frame.start is not None else None
 
 
 def _passes(name: str, expr: Expr) -> bool:

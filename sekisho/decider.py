@@ -58,9 +58,9 @@ class Decider:
         self.plan, self.amount_scale = wire_plan(engine), amount_scale(engine.pack)
         self.state = new_state(engine)
 
-    def reset(self) -> None:
-        """Back to the state before the first event."""
-        self.state = new_state(self.engine)
+    def reset(self, cold_us: int | None = None) -> None:
+        """Back to the state before the first event that it is to know; W up to there, or None where that is all."""
+        self.state = new_state(self.engine, cold_us)
 
     def warm(self) -> None:
         """Compile every kernel, so that the first batch is not the one that waits."""

@@ -3,20 +3,24 @@
 The live lane commits it together with the batch's outputs; its last committed record is the truth about what is
 decided. A replay follows it, and a standby compares hashes with it.
 
-A record is one JSON object with a fixed order of keys, format version 1:
+A record is one JSON object with a fixed order of keys, format version 2:
 
-    {"v":1,"sequence":7,"epoch":2,"confirmed":7,"pack":"<sha256>","merge":"log-time/1",
-     "ranges":[["payments",0,1200,1262],["payments",3,900,914]],
+    {"v":2,"sequence":7,"epoch":2,"confirmed":7,"pack":"<sha256>","since":5,"before":"<sha256>","cold":null,
+     "seed":null,"merge":"log-time/1","ranges":[["payments",0,1200,1262],["payments",3,900,914]],
      "counts":[74,1,2],"watermark_us":1700000000000000,"chain":"<sha256>"}
 
 sequence: 0, 1, 2... without a gap; a record that repeats one is void.   epoch: grows whenever a lane becomes active; a
 record of a lower epoch after a higher one is void.   confirmed: the greatest sequence whose outputs are known to be on
-their topics (in a transaction the record's own).   ranges: topic, partition, first offset, and the offset after the
+their topics (in a transaction the record's own).   pack: which pack decided, its state being its fold of all before.
+since: the first batch that it decided without a break.   before: the pack that decided until then, null if none.
+cold: null, or [sequence, W] where the log before is lost to this pack: it has folded the batches behind that one, and
+windows that reach back to W or before give NULL.   seed: null, or a sha256 that names the history before batch 0 with
+which every state begins.   ranges: topic, partition, first offset, and the offset after the
 last; every record between them that a committed reader sees is part of the batch.   merge: the rule that orders them,
 `log-time/1`: take, again and again, the head of a partition that has the least record time, at equal times the least
 (topic, partition).
 counts: decisions, alerts, dead letters.   watermark_us: W after the batch, null before the first accepted event.
-chain: sha256 over the chain before (32 bytes; zeros at the start) and the batch's outputs, see `chain_of`.
+chain: sha256 over the chain before (32 bytes; at the start the seed or zeros) and the batch's outputs, see `chain_of`.
 """
 
 from __future__ import annotations
@@ -25,14 +29,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sekisho.errors import SekishoError
 
-VERSION = 1
+VERSION = 2
 MERGE = "log-time/1"
 START = bytes(32)
-_KEYS = ("v", "sequence", "epoch", "confirmed", "pack", "merge", "ranges", "counts", "watermark_us", "chain")
+_KEYS = (
+    *("v", "sequence", "epoch", "confirmed", "pack", "since", "before", "cold", "seed"),
+    *("merge", "ranges", "counts", "watermark_us", "chain"),
+)
 _MAX = 2**63 - 1
 
 
@@ -41,6 +48,13 @@ class JournalError(SekishoError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the journal: {what}", "do not delete it; find out who else writes to its topic")
+
+
+class Cold(NamedTuple):
+    """Where a pack's knowledge of the log begins: behind batch `sequence`, whose W was `watermark_us`."""
+
+    sequence: int
+    watermark_us: int
 
 
 @dataclass(frozen=True, order=True)
@@ -65,6 +79,10 @@ class JournalRecord:
     counts: tuple[int, int, int]
     watermark_us: int | None
     chain: bytes
+    since: int = 0
+    before: str | None = None
+    cold: Cold | None = None
+    seed: str | None = None
     merge: str = MERGE
 
     def encode(self) -> bytes:
@@ -75,6 +93,10 @@ class JournalRecord:
             "epoch": self.epoch,
             "confirmed": self.confirmed,
             "pack": self.pack,
+            "since": self.since,
+            "before": self.before,
+            "cold": self.cold,
+            "seed": self.seed,
             "merge": self.merge,
             "ranges": [[r.topic, r.partition, r.first, r.end] for r in self.ranges],
             "counts": self.counts,
@@ -94,9 +116,14 @@ def decode(raw: bytes) -> JournalRecord:
         raise JournalError(f"a record is not of format version {VERSION}")
     if tuple(values) != _KEYS:
         raise JournalError(f"a record's keys are {', '.join(values)}; expected {', '.join(_KEYS)}")
-    counts, chain = values["counts"], values["chain"]
+    counts, chain, cold = values["counts"], values["chain"], values["cold"]
     _demand(values["merge"] == MERGE, "merge", f"this version follows {MERGE}")
     _demand(isinstance(values["pack"], str), "pack", "not a text")
+    for key in ("before", "seed"):
+        _demand(values[key] is None or isinstance(values[key], str), key, "not a text")
+    _demand(
+        cold is None or (isinstance(cold, list) and len(cold) == 2 and all(map(_whole, cold))), "cold", "not a place"
+    )
     _demand(isinstance(counts, list) and len(counts) == 3 and all(map(_natural, counts)), "counts", "not three counts")
     _demand(isinstance(chain, str) and len(chain) == 64 and set(chain) <= set("0123456789abcdef"), "chain", "no sha256")
     _demand(values["watermark_us"] is None or _whole(values["watermark_us"]), "watermark_us", "not microseconds")
@@ -105,6 +132,7 @@ def decode(raw: bytes) -> JournalRecord:
     _demand(
         _whole(values["confirmed"]) and -1 <= values["confirmed"] <= values["sequence"], "confirmed", "out of range"
     )
+    _demand(_natural(values["since"]) and values["since"] <= values["sequence"], "since", "out of range")
     return JournalRecord(
         values["sequence"],
         values["epoch"],
@@ -114,6 +142,10 @@ def decode(raw: bytes) -> JournalRecord:
         (counts[0], counts[1], counts[2]),
         values["watermark_us"],
         bytes.fromhex(chain),
+        values["since"],
+        values["before"],
+        None if cold is None else Cold(*cold),
+        values["seed"],
     )
 
 

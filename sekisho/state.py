@@ -25,18 +25,22 @@ from sekisho.errors import SnapshotError
 from sekisho.intake import IntakeState, new_intake_state
 from sekisho.ledger import new_ledger
 
-FORMAT = 1
+FORMAT = 2
 _LEDGERS = ("seen", "payments", "verdicts")
 Array = npt.NDArray[np.generic]
 
 
 @dataclass
 class State:
-    """Everything that the next event's decision depends on, besides the pack and the event itself."""
+    """Everything that the next event's decision depends on, besides the pack and the event itself.
+
+    cold_us: what arrived up to this W is not known, so windows that reach back to it give NULL; None: all is known.
+    """
 
     intake: IntakeState
     windows: tuple[WindowState, ...]
     alerts: AlertState
+    cold_us: int | None = None
 
     def report(self) -> dict[str, int]:
         """What it holds: keys, live rows and bytes, for health output."""
@@ -45,12 +49,13 @@ class State:
         return {key: sum(getattr(store, key) for store in stores) for key in ("keys", "rows", "bytes")} | ledgers
 
 
-def new_state(engine: Engine) -> State:
-    """The state before the first event."""
+def new_state(engine: Engine, cold_us: int | None = None) -> State:
+    """The state before the first event that it is to know."""
     return State(
         new_intake_state(engine.intake),
         tuple(WindowState.empty(stage.windows) for stage in engine.stages),
         AlertState(),
+        cold_us,
     )
 
 
@@ -67,6 +72,7 @@ def save_state(state: State, engine: Engine, folder: Path, note: Mapping[str, ob
     manifest = {
         "format": FORMAT,
         "pack": engine.pack.hash,
+        "cold_us": state.cold_us,
         "topics": state.intake.topics,
         "alerts": state.alerts.to_json(),
         "note": dict(note or {}),
@@ -104,7 +110,13 @@ def load_state(engine: Engine, folder: Path) -> tuple[State, dict[str, object]]:
     windows = tuple(
         WindowState.restore(stage.windows, _under(arrays, f"stage{k}")) for k, stage in enumerate(engine.stages)
     )
-    return State(intake, windows, AlertState.from_json(manifest["alerts"])), manifest["note"]
+    return State(intake, windows, AlertState.from_json(manifest["alerts"]), manifest["cold_us"]), manifest["note"]
+
+
+def read_note(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The pack and the note of a snapshot, without its arrays. Raises SnapshotError."""
+    manifest = _manifest(folder)
+    return manifest["pack"], manifest["note"]
 
 
 def _arrays(state: State) -> dict[str, Array]:

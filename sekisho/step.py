@@ -19,7 +19,7 @@ from rules.alerts import group_alerts
 from rules.evaluate import RuleResults, evaluate
 from sekisho.alerts import alerts_of
 from sekisho.batch import Batch
-from sekisho.compile import Engine
+from sekisho.compile import Engine, StageEngine
 from sekisho.intake import Admission, admit
 from sekisho.state import State
 from sekisho.wire.ids import record_ids
@@ -62,6 +62,8 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
             stage.windows, state.windows[k], sheet, admission.fate, admission.watermark, event_time, threads,
             wanted if last else None,
         )  # fmt: skip
+        if state.cold_us is not None:
+            _chill(stage, sheet, state.cold_us)
         stage.after.run(sheet, engine.lists)
     for scorer in engine.scorers:
         score(scorer, sheet, wanted)
@@ -74,6 +76,13 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
         alerts = alerts_of(engine, policy, sheet, admission, rows, ids, results)
         notifications = tuple(group_alerts(policy, state.alerts, alerts))
     return state, Decided(sheet, batch, admission, derived, ids, results, rows, notifications)
+
+
+def _chill(stage: StageEngine, sheet: Sheet, cold_us: int) -> None:
+    """NULL for windows that reach back to what is not known."""
+    times = sheet.ints("event_time")
+    for slot, reach in stage.reaches:
+        sheet.valid[slot.row, slice(None) if reach is None else times - reach <= cold_us] = NULL
 
 
 def _with_legs(

@@ -20,14 +20,11 @@ from faust.app.base import BootStrategy
 from faust.web import Request, Response, View
 from mode import Service
 
-from sekisho.compile import compile_pack
-from sekisho.load import load_pack
 from sekisho.settings import Settings
-from sekisho.tokens import token_key
 from streams.client import KafkaBroker
 from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, Lane
 from streams.metrics import render_metrics
-from streams.scoring import PackScorer
+from streams.packs import PackRoom
 from streams.snapshots import FolderSnapshots
 
 LOG = logging.getLogger("sekisho")
@@ -121,11 +118,11 @@ def make_app(settings: Settings) -> WorkerApp:
 def make_lane(settings: Settings) -> Lane:
     """A lane with its pack, on a real cluster."""
     LOG.info("%s: loading the pack and compiling its kernels, the first time about half a minute", settings.pack)
-    scorer = PackScorer(compile_pack(load_pack(settings.pack), token_key()), settings.topics, settings.lane.threads)
-    scorer.warm()
-    lane = settings.lane
-    snapshots = FolderSnapshots(scorer, settings.state, lane.snapshot_every_s, lane.snapshots_kept, LOG.info)
-    return Lane(KafkaBroker(settings), scorer, snapshots, settings.topics, lane, LOG.info)
+    packs, lane = PackRoom(settings, LOG.info), settings.lane
+    packs.first().warm()
+    packs.start()
+    snapshots = FolderSnapshots(packs, settings.state, lane.snapshot_every_s, lane.snapshots_kept, LOG.info)
+    return Lane(KafkaBroker(settings), packs, snapshots, settings.topics, lane, LOG.info)
 
 
 def _pages(app: faust.App, service: LaneService) -> None:
@@ -152,4 +149,10 @@ def _status(service: LaneService) -> dict[str, object]:
         return {"phase": "starting", "problem": service.problem}
     shown = {key: value for key, value in vars(lane.status).items() if key != "positions"}
     positions = {f"{topic}[{k}]": offset for (topic, k), offset in sorted(lane.status.positions.items())}
-    return {**shown, **vars(lane.fold.status), "pack": lane.fold.scorer.pack, "positions": positions}
+    return {
+        **shown,
+        **vars(lane.fold.status),
+        "pack": lane.fold.pack,
+        **lane.fold.switching.told(),
+        "positions": positions,
+    }

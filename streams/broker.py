@@ -104,6 +104,9 @@ class Broker(Protocol):
     def partitions(self, topics: Sequence[str]) -> Sequence[Partition]:
         """Every partition of the topics. Raises BrokerError."""
 
+    def bounds(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, int]]:
+        """The first offset that each still holds, and the one behind its last. Raises BrokerError."""
+
     def reader(self, positions: Mapping[Partition, int | None]) -> Reader:
         """Read from these offsets; None is the earliest that there is."""
 

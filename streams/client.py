@@ -54,6 +54,14 @@ class KafkaBroker:
         """Every partition of the topics. Raises BrokerError, also when one is missing."""
         return [(topic, k) for topic in topics for k in range(_partition_count(self._looking(), topic))]
 
+    def bounds(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, int]]:
+        """Where each begins, after what retention has removed, and ends. Raises BrokerError."""
+        looking = self._looking()
+        try:
+            return {p: looking.get_watermark_offsets(TopicPartition(*p), _REQUEST_S) for p in partitions}
+        except KafkaException as error:
+            raise _told(error) from error
+
     def reader(self, positions: Mapping[Partition, int | None]) -> KafkaReader:
         """A consumer that is assigned by hand: no group moves its partitions."""
         return KafkaReader(self._consumer(self.settings.lane.name, {"enable.partition.eof": True}), positions)

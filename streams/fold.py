@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sekisho.errors import SekishoError
-from sekisho.journal import JournalError, JournalRecord
+from sekisho.journal import JournalRecord
 from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import Broker, LostRecordsError, Partition
 from streams.feed import Feed
 from streams.journal_tail import Entry, JournalTail, Place
-from streams.outputs import Outputs, Pending, Scorer, Snapshots
+from streams.outputs import Outputs, Packs, Pending, Scorer, Snapshots
+from streams.switching import Switching
 
 IDLE_S = 0.01
 _NEW_PARTITIONS_S = 30.0
+_SLICE_EVENTS = 256  # of a pack's warming up, beside twice what the lane has decided meanwhile
 
 
 class DifferenceError(SekishoError):
@@ -40,14 +42,14 @@ class FoldStatus:
 
 @dataclass
 class Fold:
-    """A scorer, its place, and the clients that bring it the journal and the inputs.
+    """A scorer, its place, and the clients that bring it the journal and the inputs; the scorer when a place is known.
 
     pending: a batch that is decided ahead of the place.   unconfirmed: sequence and outputs of the last batch, while no
     later record says that they are on their topics (delivery at least once).
     """
 
     broker: Broker
-    scorer: Scorer
+    packs: Packs
     snapshots: Snapshots
     topics: TopicSettings
     settings: LaneSettings
@@ -56,10 +58,27 @@ class Fold:
     pending: Pending | None = None
     unconfirmed: tuple[int, Outputs] | None = None
     status: FoldStatus = field(default_factory=FoldStatus)
+    _scorer: Scorer | None = None
     _tail: JournalTail | None = None
     _feed: Feed | None = None
     _differing: int = -1
     _partitions_at: float = 0.0
+    _decided: int = 0  # events since the last slice of warming up
+
+    def __post_init__(self) -> None:
+        self.switching = Switching(self.broker, self.packs, self.topics, self.settings, self.log)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The pack that decides, with its state at the place."""
+        self.at()
+        assert self._scorer is not None
+        return self._scorer
+
+    @property
+    def pack(self) -> str:
+        """Its hash, "" before there is one."""
+        return "" if self._scorer is None else self._scorer.pack
 
     def at(self) -> Place:
         """The place; a state is restored when there is none."""
@@ -79,6 +98,7 @@ class Fold:
         place, entry = self.at(), self.tail().peek(IDLE_S)
         if entry is None:
             self._inputs().fill(self.settings.batch_events, 0.0, self.broker.now())
+            self._warm(active=False)
             return False
         if self.unconfirmed is not None and entry.record.confirmed >= self.unconfirmed[0]:
             self.unconfirmed = None
@@ -93,6 +113,9 @@ class Fold:
     def decide(self) -> Pending | None:
         """Decide what has arrived, ahead of the journal; None when nothing has."""
         self._save_when_due(active=True)
+        self._take_over(self._warm(active=True))
+        if self.switching.near(self.at()):
+            return None
         place, feed, now = self.at(), self._inputs(), self.broker.now()
         if now - self._partitions_at > _NEW_PARTITIONS_S and set(self._partitions()) != set(feed.queues):
             self._close_feed()
@@ -106,6 +129,7 @@ class Fold:
         if part is None:
             return None
         outputs = self.scorer.decide(part.messages)
+        self._decided += len(part.messages)
         self.pending = Pending(len(part.messages), part.ranges, outputs, outputs.chain(place.chain))
         return self.pending
 
@@ -127,11 +151,13 @@ class Fold:
         """Let the clients go; the state stays."""
         self.close_tail()
         self._close_feed()
+        self.switching.close()
 
     def _fold(self, place: Place, entry: Entry) -> None:
         record, feed, now = entry.record, self._inputs(), self.broker.now()
-        if record.pack != self.scorer.pack:
-            raise JournalError(f"batch {record.sequence} is of pack {record.pack[:12]}, not of {self.scorer.pack[:12]}")
+        if (record.pack, record.cold) != (self.scorer.pack, self.scorer.cold):
+            self._take_over(self.switching.journalled(record, place, self.settings.batch_events))
+            return
         if any((r.topic, r.partition) not in feed.queues for r in record.ranges):
             self._close_feed()
             feed = self._inputs()
@@ -140,11 +166,13 @@ class Fold:
             feed.fill(self.settings.batch_events, IDLE_S, now)
             return
         outputs = self.scorer.decide(part.messages)
+        self._decided += len(part.messages)
         if outputs.chain(place.chain) != record.chain:
             self._differs(record)
             return
         self.status.folded += 1
         self._passed(entry, outputs)
+        self._warm(active=False)
 
     def _resolve(self, pending: Pending, entry: Entry) -> None:
         """The journal goes on: with the batch whose fate was unknown, or otherwise."""
@@ -175,17 +203,25 @@ class Fold:
     def _restore(self, trust: bool) -> None:
         """A state from the newest good snapshot, or from before the first event."""
         self.close()
+        self.switching.drop()
         self.status.rebuilds += 1
         self.pending = self.unconfirmed = None
-        place = self.snapshots.load() if trust else None
-        if place is None:
-            self.scorer.reset()
-        self.place = place or Place()
+        self._scorer, self.place = self.snapshots.load(trust)
 
     def _save_when_due(self, active: bool) -> None:
         # Here no outputs are open that a snapshot would lack: a batch's record confirms all before it.
         if self.snapshots.due(self.broker.now(), active):
-            self.snapshots.save(self.at(), self.broker.now(), active)
+            self.snapshots.save(self.scorer, self.at(), self.broker.now(), active)
+
+    def _warm(self, active: bool) -> Scorer | None:
+        """A slice of work for the pack that is asked for; its scorer when it is level."""
+        most, self._decided = _SLICE_EVENTS + 2 * self._decided, 0
+        return self.switching.asked(self.scorer.pack, self.at(), most, active)
+
+    def _take_over(self, scorer: Scorer | None) -> None:
+        """The next batch is another pack's."""
+        if scorer is not None:
+            self._scorer = scorer
 
     def _inputs(self) -> Feed:
         if self._feed is None:

@@ -13,13 +13,20 @@ from streams.broker import Broker, Partition
 
 @dataclass(frozen=True)
 class Place:
-    """Where a state stands: behind which record of the journal. journal: offset to read on from, None the earliest."""
+    """Where a state stands: behind which record of the journal. journal: offset to read on from, None the earliest.
+
+    pack, since, before: what that record says of them; "" and None before the first.   seed: of the history before it.
+    """
 
     sequence: int = -1
     epoch: int = 0
     chain: bytes = START
     positions: Mapping[Partition, int] = field(default_factory=dict)
     journal: int | None = None
+    pack: str = ""
+    since: int = 0
+    before: str | None = None
+    seed: str | None = None
 
     def after(self, record: JournalRecord, offset: int | None) -> Place:
         """The place behind the next record, which stands at `offset` of the journal; None is somewhere further on."""
@@ -31,6 +38,10 @@ class Place:
             chain=record.chain,
             positions=positions,
             journal=self.journal if offset is None else offset + 1,
+            pack=record.pack,
+            since=record.since,
+            before=record.before,
+            seed=record.seed,
         )
 
 
@@ -45,13 +56,14 @@ class JournalTail:
     """The journal from a place on.
 
     A record counts when its epoch is not below that of the last one that counts, and its sequence is the next. Others
-    are void: those of a lane that another has followed, and what a retry wrote twice. A gap is an error.
+    are void: those of a lane that another has followed, and what a retry wrote twice. A gap is an error; but `anywhere`
+    takes the first record that there is for the beginning.
     """
 
-    def __init__(self, broker: Broker, topic: str, place: Place) -> None:
+    def __init__(self, broker: Broker, topic: str, place: Place, anywhere: bool = False) -> None:
         self.partition = (topic, 0)
         self.reader = broker.reader({self.partition: place.journal})
-        self.sequence, self.epoch = place.sequence, place.epoch
+        self.sequence, self.epoch, self.anywhere = place.sequence, place.epoch, anywhere
         self.offset = place.journal or 0  # of the next record to read
         self.entries: deque[Entry] = deque()
         self.ended = False
@@ -83,7 +95,7 @@ class JournalTail:
         self.offset = offset + 1
         if record.epoch < self.epoch or record.sequence <= self.sequence:
             return
-        if record.sequence != self.sequence + 1:
+        if record.sequence != self.sequence + 1 and not self.anywhere:
             raise JournalError(f"record {record.sequence} follows {self.sequence} at offset {offset}: some are missing")
-        self.sequence, self.epoch = record.sequence, record.epoch
+        self.sequence, self.epoch, self.anywhere = record.sequence, record.epoch, False
         self.entries.append(Entry(offset, record))

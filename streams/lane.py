@@ -25,7 +25,7 @@ from sekisho.journal import JournalRecord
 from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import Broker, BrokerError, FencedError, Leadership, Partition, Send, Writer
 from streams.fold import Fold
-from streams.outputs import Pending, Scorer, Snapshots
+from streams.outputs import Packs, Pending, Snapshots
 
 FOLLOWING, TAKING_OVER, ACTIVE, WAITING = "following", "taking over", "active", "waiting"
 _BACKOFF_S = (0.02, 1.0)
@@ -56,14 +56,14 @@ class Lane:
     def __init__(
         self,
         broker: Broker,
-        scorer: Scorer,
+        packs: Packs,
         snapshots: Snapshots,
         topics: TopicSettings,
         settings: LaneSettings,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.broker, self.topics, self.log = broker, topics, log
-        self.fold = Fold(broker, scorer, snapshots, topics, settings, log)
+        self.fold = Fold(broker, packs, snapshots, topics, settings, log)
         self.transactional = settings.delivery == "exactly-once"
         self.status = LaneStatus()
         self._leadership: Leadership | None = None
@@ -180,16 +180,22 @@ class Lane:
         self.fold.unconfirmed = None
 
     def _record(self, pending: Pending) -> JournalRecord:
-        sequence, outputs = self.fold.at().sequence + 1, pending.outputs
+        place, scorer, outputs = self.fold.at(), self.fold.scorer, pending.outputs
+        sequence = place.sequence + 1
+        switched = place.pack not in ("", scorer.pack)
         return JournalRecord(
             sequence=sequence,
             epoch=self._epoch,
             confirmed=sequence if self.transactional else sequence - 1,
-            pack=self.fold.scorer.pack,
+            pack=scorer.pack,
             ranges=pending.ranges,
             counts=outputs.counts,
             watermark_us=outputs.watermark_us,
             chain=pending.chain,
+            since=sequence if switched else place.since,
+            before=place.pack if switched else place.before,
+            cold=scorer.cold,
+            seed=place.seed,
         )
 
     def _count(self, pending: Pending) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sekisho.journal import JournalRecord, Range, chain_of
+from sekisho.errors import SekishoError
+from sekisho.journal import Cold, JournalRecord, Range, chain_of
 from sekisho.log import Message
 from streams.broker import Send
 from streams.journal_tail import Place
@@ -52,25 +53,61 @@ class Pending:
 class Scorer(Protocol):
     """A pack and its state: records in, outputs out, and nothing else matters to them."""
 
+    cold: Cold | None  # where its knowledge of the log begins, None with the log itself
+
     @property
     def pack(self) -> str:
         """The pack's content hash."""
 
-    def reset(self) -> None:
-        """Back to the state before the first event."""
+    def reset(self, cold: Cold | None = None) -> None:
+        """Back to the state before the first event that it is to know."""
 
     def decide(self, messages: Sequence[Message]) -> Outputs:
         """Fold a batch. Equal histories give equal outputs, however they are cut."""
 
 
 class Snapshots(Protocol):
-    """Where the states of a scorer are kept."""
+    """Where the states of scorers are kept."""
 
     def due(self, now: float, active: bool) -> bool:
         """True when it is time for another. An active lane waits longer: a standby may do it."""
 
-    def save(self, place: Place, now: float, active: bool) -> None:
+    def save(self, scorer: Scorer, place: Place, now: float, active: bool) -> None:
         """Keep the scorer's state and its place. Reports failure, never raises."""
 
-    def load(self) -> Place | None:
-        """Put the newest good state into the scorer; None where there is none, the scorer then being reset."""
+    def load(self, trust: bool) -> tuple[Scorer, Place]:
+        """The newest good state, or one from before the first batch: the only one when others are not trusted."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Somebody asks that a pack decide from now on. accept_cold: also where the log is too short for its windows.
+
+    cold: given by the journal, where the switch has been made; then the state must be that very one.
+    """
+
+    id: str
+    pack: str
+    accept_cold: bool = False
+    journalled: bool = False
+    cold: Cold | None = None
+
+
+class PackRefused(SekishoError):
+    """A pack that cannot decide this log: why, and what to do."""
+
+
+class Packs(Protocol):
+    """The packs that may be asked for, and their states."""
+
+    def wanted(self) -> Request | None:
+        """What was asked for last."""
+
+    def warmed(self, request: Request, place: Place) -> tuple[Scorer, Place] | None:
+        """The pack with a state somewhere before the place, None while it is on its way. Raises PackRefused."""
+
+    def drop(self) -> None:
+        """Nobody waits any more for what is on its way."""
+
+    def refuse(self, request: Request, why: str) -> None:
+        """Tell whoever asked."""

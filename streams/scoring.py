@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sekisho.compile import Engine
 from sekisho.decider import Decider
+from sekisho.journal import Cold
 from sekisho.log import Message
 from sekisho.settings import TopicSettings
 from streams.broker import Send
@@ -18,14 +19,16 @@ class PackScorer:
 
     def __init__(self, engine: Engine, topics: TopicSettings, threads: int = 1) -> None:
         self.decider, self.topics = Decider(engine, threads), topics
+        self.cold: Cold | None = None
 
     @property
     def pack(self) -> str:
         return self.decider.engine.pack.hash
 
-    def reset(self) -> None:
-        """Back to the state before the first event."""
-        self.decider.reset()
+    def reset(self, cold: Cold | None = None) -> None:
+        """Back to the state before the first event that it is to know."""
+        self.cold = cold
+        self.decider.reset(None if cold is None else cold.watermark_us)
 
     def warm(self) -> None:
         """Compile every kernel before the lane may lead."""
@@ -33,11 +36,13 @@ class PackScorer:
 
     def save(self, folder: Path, note: dict[str, object]) -> None:
         """Write the state as a snapshot."""
-        self.decider.save(folder, note)
+        self.decider.save(folder, note | {"cold": self.cold})
 
     def load(self, folder: Path) -> dict[str, object]:
         """Take the state of a snapshot; its note. Raises SnapshotError."""
-        return self.decider.load(folder)
+        note = self.decider.load(folder)
+        self.cold = Cold(*cold) if isinstance(cold := note.get("cold"), list) else None
+        return note
 
     def decide(self, messages: Sequence[Message]) -> Outputs:
         """Fold a batch, in its order."""

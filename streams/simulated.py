@@ -139,6 +139,10 @@ class SimulatedBroker:
         self.trouble("metadata")
         return sorted(partition for partition in self.cluster.logs if partition[0] in topics)
 
+    def bounds(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, int]]:
+        self.trouble("metadata")
+        return {partition: (0, len(self.cluster.logs[partition].records)) for partition in partitions}
+
     def reader(self, positions: Mapping[Partition, int | None]) -> SimulatedReader:
         self.trouble("reader")
         return SimulatedReader(self, {partition: offset or 0 for partition, offset in positions.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -10,11 +11,12 @@ import pytest
 
 from sekisho.compile import Engine, compile_pack
 from sekisho.state import State, load_state, new_state, save_state
+from sekisho.step import step
 from sekisho.testing.judges import view_of
 from sekisho.testing.random_logs import random_log
 from sekisho.testing.random_packs import random_case, random_pack
 from sekisho.testing.reference.intake import Event
-from sekisho.testing.runs import Run, run_engine
+from sekisho.testing.runs import Run, batch_of, run_engine
 
 
 @pytest.mark.parametrize("seed", range(3000, 3012))
@@ -96,3 +98,40 @@ def test_packs_beside_each_other_share_nothing() -> None:
         for k, event in enumerate(pair):
             states[k], runs[k] = run_engine(engines[k], [event], 1, state=states[k], run=runs[k])
     assert runs == alone
+
+
+def calls_of(engine: Engine, log: list[Event], state: State) -> dict[tuple[str, int], tuple[int, dict[str, object]]]:
+    """By place in the log of each decided event: its time, and the value of every window call."""
+    found: dict[tuple[str, int], tuple[int, dict[str, object]]] = {}
+    names = [call.name for stage in engine.pack.query.stages for call in stage.windows]
+    for start in range(0, len(log), 7):
+        state, decided = step(engine, state, batch_of(engine.inputs, log[start : start + 7]))
+        times = decided.sheet.ints("event_time")
+        for i in decided.rows.tolist():
+            values = {name: decided.sheet.value(name, i) for name in names}
+            found[str(decided.batch.topics), int(decided.batch.offset[i])] = int(times[i]), values
+    return found
+
+
+def test_what_reaches_before_the_beginning_is_null_and_the_rest_is_the_same() -> None:
+    """A state that begins in the middle of the log: windows that reach back to what it does not know give NULL, all
+    others what the whole log gives."""
+    seen = {True: 0, False: 0}
+    for seed in range(3400, 3412):
+        pack, log = random_case(seed, 90)
+        pack = replace(pack, policy=replace(pack.policy, dedup_horizon_us=0, inherit=()), legs=(), labels=None)
+        log = [
+            event for number, event in enumerate(log) if event["event_id"] not in {e["event_id"] for e in log[:number]}
+        ]
+        engine, cut = compile_pack(pack), len(log) // 3
+        state, _ = run_engine(engine, log[:cut], 5)
+        unknown = int(state.intake.watermark[0])
+        whole = calls_of(engine, log, new_state(engine))
+        reaches = {slot.row: reach for stage in engine.stages for slot, reach in stage.reaches}
+        for place, (time, values) in calls_of(engine, log[cut:], new_state(engine, unknown)).items():
+            for name, value in values.items():
+                reach = reaches[engine.layout[name].row]
+                known = reach is not None and time - reach > unknown
+                assert value == (whole[place][1][name] if known else None), (seed, place, name)
+                seen[known] += value is not None or not known
+    assert min(seen.values()) > 50, seen

@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 
 from replay import verify as room
-from replay.verify import Report, Topics, describe, verify
+from replay.verify import Part, Report, Topics, describe, verify
 from sekisho.compile import Engine, compile_pack
 from sekisho.decider import Decider
 from sekisho.errors import SourceError
-from sekisho.journal import START, JournalError, JournalRecord, Range, chain_of
+from sekisho.journal import START, Cold, JournalError, JournalRecord, Range, chain_of
 from sekisho.load import load_pack
 from sekisho.log import Message, merge_order
 from sekisho.packs import shipped_pack
 from sekisho.testing.world import world_of
 
-TOPICS = Topics("nowhere", "journal", "decisions", "alerts", "dead")
+TOPICS = Topics("nowhere", "journal", "decisions", "alerts", "dead", "packs")
 Log = dict[str, list[list[Message]]]
 
 
@@ -78,9 +78,9 @@ def _append(topics: Log, topic: str, partition: int, value: bytes) -> None:
     part.append(Message(topic, partition, len(part), 0, None, value))
 
 
-def _verify(engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch) -> Report:
+def _verify(engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch, part: Part | None = None) -> Report:
     monkeypatch.setattr(room, "TopicReader", lambda bootstrap, topic, client: ListReader(log[topic]))
-    return verify(Decider(engine), TOPICS)
+    return verify(lambda pack, seed: Decider({engine.pack.hash: engine}[pack]), TOPICS, part)
 
 
 def _changed(log: Log, topic: str, partition: int, part: list[Message]) -> Log:
@@ -129,12 +129,56 @@ def test_delivery_at_least_once_may_repeat_and_nothing_else(
 def test_a_journal_that_cannot_be_followed_is_refused(
     engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gap in the journal, another pack, and records that retention has taken are named."""
+    """A gap in the journal, an unknown pack, and records that retention has taken are named."""
     journal = log["journal"][0]
     with pytest.raises(JournalError, match="record 3 follows 1"):
         _verify(engine, _changed(log, "journal", 0, journal[:2] + journal[3:]), monkeypatch)
     other = replace(room.decode(journal[0].value or b""), pack="0" * 64).encode()
-    with pytest.raises(JournalError, match="was decided by pack 000000000000"):
+    with pytest.raises(KeyError, match="000000000000"):
         _verify(engine, _changed(log, "journal", 0, [journal[0]._replace(value=other)]), monkeypatch)
     with pytest.raises(SourceError, match=r"payments\[0\]: records 0 to 99 are not all there"):
         _verify(engine, _changed(log, "payments", 0, log["payments"][0][100:]), monkeypatch)
+
+
+def test_a_part_is_verified_without_what_stands_around_it(
+    engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches 2 to 4: outputs of earlier ones may be gone, later ones are not looked at, a change within is found."""
+    whole = _verify(engine, log, monkeypatch)
+    part = log["decisions"][0]
+    gone = _changed(log, "decisions", 0, part[10:])
+    report = _verify(engine, gone, monkeypatch, Part(2, 4))
+    assert report.difference is None and (report.batches, report.events) == (3, 600)
+    assert 0 < report.counts["decisions"] < whole.counts["decisions"]
+    middle = len(part) // 2
+    lost = _changed(log, "decisions", 0, [*part[:middle], *part[middle + 1 :]])
+    assert _verify(engine, lost, monkeypatch, Part(2, 4)).difference is not None
+    assert _verify(engine, _changed(log, "decisions", 0, part[:-1]), monkeypatch, Part(2, 4)).difference is None
+
+
+def test_a_cold_pack_needs_no_more_than_it_knew(engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal and the topics begin at batch 3, behind which the pack began cold: the rest can still be verified."""
+    decider, chain = Decider(engine), room.decode(log["journal"][0][2].value or b"").chain
+    cold = Cold(2, room.decode(log["journal"][0][2].value or b"").watermark_us or 0)
+    decider.reset(cold.watermark_us)
+    cut: Log = {"decisions": [[], []], "alerts": [[], []], "dead": [[]], "journal": [[]]}
+    cut["payments"] = [part[250:] for part in log["payments"]]
+    for message in log["journal"][0][3:]:
+        record = room.decode(message.value or b"")
+        heads = [part[r.first : r.end] for part, r in zip(log["payments"], record.ranges, strict=True)]
+        order, messages = merge_order(heads)
+        out = decider.decide([messages[i] for i in order])
+        parts = {"decisions": out.decisions, "alerts": out.alerts, "dead": out.dead_letters}
+        for topic, records in parts.items():
+            for placed in records:
+                _append(cut, topic, placed.partition, placed.value)
+        chain = chain_of(chain, *([placed.value for placed in records] for records in parts.values()))
+        _append(cut, "journal", 0, replace(record, chain=chain, cold=cold).encode())
+    report = _verify(engine, cut, monkeypatch, Part(first=4))
+    assert report.difference is None and report.batches == 2
+    journal = [room.decode(m.value or b"") for m in cut["journal"][0]]
+    warm: Log = cut | {"journal": [[]]}
+    for record in journal:
+        _append(warm, "journal", 0, replace(record, cold=None).encode())
+    with pytest.raises(JournalError, match="it begins with batch 3"):
+        _verify(engine, warm, monkeypatch, Part(first=4))

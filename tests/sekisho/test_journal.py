@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sekisho.journal import START, JournalError, JournalRecord, Range, chain_of, decode
+from sekisho.journal import START, Cold, JournalError, JournalRecord, Range, chain_of, decode
 
 RECORD = JournalRecord(
     sequence=7,
@@ -15,19 +15,22 @@ RECORD = JournalRecord(
     counts=(74, 1, 2),
     watermark_us=1_700_000_000_000_000,
     chain=chain_of(START, [b"a", b"b"], [], [b"c"]),
+    since=5,
+    before="cd" * 32,
+    cold=Cold(3, 1_600_000_000_000_000),
 )
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
     """decode(encode(r)) = r, and the bytes are as documented."""
     assert decode(RECORD.encode()) == RECORD
-    assert RECORD.encode().startswith(b'{"v":1,"sequence":7,"epoch":2,"confirmed":7,"pack":"abab')
+    assert RECORD.encode().startswith(b'{"v":2,"sequence":7,"epoch":2,"confirmed":7,"pack":"abab')
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("v", 2),
+        ("v", 1),
         ("sequence", -1),
         ("sequence", True),
         ("sequence", 2**63),
@@ -35,6 +38,11 @@ def test_a_record_is_read_as_it_was_written() -> None:
         ("confirmed", 8),
         ("confirmed", -2),
         ("pack", None),
+        ("since", 8),
+        ("before", 1),
+        ("cold", [3]),
+        ("cold", [3, "x"]),
+        ("seed", 0),
         ("merge", "arrival/1"),
         ("ranges", None),
         ("ranges", []),

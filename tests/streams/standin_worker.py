@@ -12,7 +12,7 @@ from pathlib import Path
 from streams.broker import Send
 from streams.client import KafkaBroker, KafkaWriter
 from streams.lane import Lane
-from tests.streams.standins import Folding, Kept
+from tests.streams.standins import Kept, Offered
 from tests.streams.test_lane import settings_for
 
 BOOTSTRAP, PREFIX, DELIVERY = sys.argv[1:4]
@@ -62,12 +62,12 @@ class ArmedWriter(KafkaWriter):
 def main() -> None:
     settings = settings_for(BOOTSTRAP, PREFIX, DELIVERY)
     clients = KafkaBroker(settings, ArmedWriter)
-    scorer = Folding(PREFIX)
+    kept = Kept(prefix=PREFIX)
 
     def log(line: str) -> None:
         print(line, flush=True)
 
-    lane = Lane(clients, scorer, Kept(scorer), settings.topics, settings.lane, log)
+    lane = Lane(clients, Offered(kept), kept, settings.topics, settings.lane, log)
     phase = ""
     while True:
         lane.turn()

@@ -1,25 +1,24 @@
 """A pack's stand-in whose outputs show every mistake, and the merge rule in its plainest form."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from sekisho.journal import Cold
 from sekisho.log import Message
 from streams.broker import Send
 from streams.journal_tail import Place
-from streams.outputs import Outputs
+from streams.outputs import Outputs, PackRefused, Request
 
 
 class Folding:
-    """A scorer whose every output depends on the whole history and its order."""
+    """A scorer whose every output depends on the pack, the whole history and its order."""
 
-    pack = "p" * 64
-
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str = "", pack: str = "p") -> None:
+        self.prefix, self.pack = prefix, pack * 64
         self.reset()
 
-    def reset(self) -> None:
-        self.state, self.count = b"", 0
+    def reset(self, cold: Cold | None = None) -> None:
+        self.state, self.count, self.cold = self.pack.encode(), 0, cold
 
     def decide(self, messages: Sequence[Message]) -> Outputs:
         decisions, alerts, dead = [], [], []
@@ -38,23 +37,57 @@ class Folding:
         return Outputs(decisions, alerts, dead, self.count)
 
 
-class Kept:
-    """Snapshots in memory; lanes that share a shelf share them."""
+Shelf = dict[str, tuple[bytes, int, Place]]
 
-    def __init__(self, scorer: Folding, shelf: dict[str, tuple[bytes, int, Place]] | None = None) -> None:
-        self.scorer, self.shelf, self.at = scorer, {} if shelf is None else shelf, 0.0
+
+class Kept:
+    """Snapshots in memory, one a pack; lanes that share a shelf share them."""
+
+    def __init__(self, shelf: Shelf | None = None, prefix: str = "") -> None:
+        self.shelf, self.prefix, self.at = {} if shelf is None else shelf, prefix, 0.0
 
     def due(self, now: float, active: bool) -> bool:
         return now > self.at + (0.2 if active else 0.1)
 
-    def save(self, place: Place, now: float, active: bool) -> None:
-        self.shelf["last"], self.at = (self.scorer.state, self.scorer.count, place), now
+    def save(self, scorer: Folding, place: Place, now: float, active: bool) -> None:  # type: ignore[override]
+        self.shelf[scorer.pack[0]], self.at = (scorer.state, scorer.count, place), now
 
-    def load(self) -> Place | None:
-        if not self.shelf:
+    def load(self, trust: bool) -> tuple[Folding, Place]:
+        if not self.shelf or not trust:
+            return Folding(self.prefix), Place()
+        pack = max(self.shelf, key=lambda name: self.shelf[name][2].sequence)
+        return self.of(pack)
+
+    def of(self, pack: str) -> tuple[Folding, Place]:
+        scorer = Folding(self.prefix, pack)
+        scorer.state, scorer.count, place = self.shelf[pack]
+        return scorer, place
+
+
+class Offered:
+    """Packs of one letter: any can be asked for, "x" is a bad one. slow: true while a state is still on its way."""
+
+    def __init__(
+        self, kept: Kept, wanted: Callable[[], Request | None] = lambda: None, slow: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.kept, self.wanted, self.slow = kept, wanted, slow
+        self.refusals: list[str] = []
+
+    def warmed(self, request: Request, place: Place) -> tuple[Folding, Place] | None:
+        name = request.pack[0]
+        if name == "x":
+            raise PackRefused("it does not parse", "mend it")
+        if self.slow():
             return None
-        self.scorer.state, self.scorer.count, place = self.shelf["last"]
-        return place
+        if name in self.kept.shelf and self.kept.shelf[name][2].sequence <= place.sequence:
+            return self.kept.of(name)
+        return Folding(self.kept.prefix, name), Place()
+
+    def drop(self) -> None:
+        pass
+
+    def refuse(self, request: Request, why: str) -> None:
+        self.refusals.append(request.id)
 
 
 def merged(parts: list[list[Message]]) -> list[Message]:

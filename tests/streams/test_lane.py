@@ -18,7 +18,7 @@ from sekisho.testing.kafka import KafkaBroker
 from streams.client import KafkaBroker as Clients
 from streams.lane import ACTIVE, Lane
 from streams.topics import create_topics
-from tests.streams.standins import Folding, Kept, merged
+from tests.streams.standins import Folding, Kept, Offered, merged
 
 ROOT = Path(__file__).parents[2]
 SESSION_MS = 1500
@@ -83,8 +83,8 @@ def check(settings: Settings, prefix: str, exactly: bool = True) -> None:
 
 
 def lane_of(settings: Settings, prefix: str) -> Lane:
-    scorer = Folding(prefix)
-    return Lane(Clients(settings), scorer, Kept(scorer), settings.topics, settings.lane)
+    kept = Kept(prefix=prefix)
+    return Lane(Clients(settings), Offered(kept), kept, settings.topics, settings.lane)
 
 
 def run_until(lane: Lane, count: int, seconds: float = 60.0) -> None:

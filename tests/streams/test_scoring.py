@@ -18,12 +18,26 @@ from streams.scoring import PackScorer
 from streams.snapshots import FolderSnapshots
 
 TOPICS = TopicSettings(("payments",))
-PLACE = Place(41, 3, bytes(range(32)), {("payments", 0): 1000, ("payments", 1): 1000}, 57)
+PLACE = Place(41, 3, bytes(range(32)), {("payments", 0): 1000, ("payments", 1): 1000}, 57, "p", 3, "o")
 
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
     return compile_pack(load_pack(shipped_pack("card_payments")))
+
+
+class Room:
+    """Keeps streams.snapshots.Makers for one pack."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def first(self) -> PackScorer:
+        return PackScorer(self.engine, TOPICS)
+
+    def scorer(self, pack: str) -> PackScorer:
+        assert pack == self.engine.pack.hash
+        return self.first()
 
 
 @pytest.fixture(scope="module")
@@ -77,29 +91,30 @@ def test_a_snapshot_continues_to_the_same_bytes(
 ) -> None:
     """L12: written by a standby or by an active lane's child, it continues as if nothing had been."""
     scorer = PackScorer(engine, TOPICS)
-    snapshots = FolderSnapshots(scorer, tmp_path, 0.0, 2, print)
+    snapshots = FolderSnapshots(Room(engine), tmp_path, 0.0, 2, print)
     _run(scorer, log[:1000], 250)
-    snapshots.save(PLACE, 0.0, active)
+    snapshots.save(scorer, PLACE, 0.0, active)
     while snapshots.child is not None:
         snapshots.due(0.0, active)
     rest = _run(scorer, log[1000:], 250)
-    other = PackScorer(engine, TOPICS)
-    assert FolderSnapshots(other, tmp_path, 0.0, 2, print).load() == PLACE
+    other, place = FolderSnapshots(Room(engine), tmp_path, 0.0, 2, print).load(trust=True)
+    assert place == PLACE and isinstance(other, PackScorer)
     assert _run(other, log[1000:], 250) == rest
 
 
 def test_a_damaged_snapshot_falls_back_and_says_so(engine: Engine, tmp_path: Path) -> None:
     """The newest good one counts; a few are kept; with none there is no state, and no error."""
     lines: list[str] = []
-    snapshots = FolderSnapshots(PackScorer(engine, TOPICS), tmp_path / "state", 0.0, 2, lines.append)
-    assert snapshots.load() is None
+    snapshots = FolderSnapshots(Room(engine), tmp_path / "state", 0.0, 2, lines.append)
+    scorer, place = snapshots.load(trust=True)
+    assert place == Place()
     for sequence in (1, 2, 3):
-        snapshots.save(Place(sequence, 1, bytes(32), {}, sequence), 0.0, active=False)
+        snapshots.save(scorer, Place(sequence, 1, bytes(32), {}, sequence), 0.0, active=False)
     kept = sorted(path.name for path in (tmp_path / "state").iterdir())
-    assert kept == ["journal-000000000002", "journal-000000000003"]
+    short = engine.pack.hash[:12]
+    assert kept == [f"journal-000000000002-{short}", f"journal-000000000003-{short}"]
     (tmp_path / "state" / kept[1] / "watermark.npy").write_bytes(b"damaged")
-    restored = snapshots.load()
-    assert restored is not None and restored.sequence == 2
+    assert snapshots.load(trust=True)[1].sequence == 2 and snapshots.load(trust=False)[1] == Place()
     assert any("refused: watermark.npy is missing or damaged" in line for line in lines)
 
 
@@ -107,6 +122,6 @@ def test_a_folder_that_cannot_be_written_is_told(engine: Engine, tmp_path: Path)
     """A full disk or a wrong folder costs the snapshot, not the lane."""
     (tmp_path / "state").write_text("a file stands where the folder should")
     lines: list[str] = []
-    snapshots = FolderSnapshots(PackScorer(engine, TOPICS), tmp_path / "state", 0.0, 2, lines.append)
-    snapshots.save(PLACE, 0.0, active=False)
+    snapshots = FolderSnapshots(Room(engine), tmp_path / "state", 0.0, 2, lines.append)
+    snapshots.save(PackScorer(engine, TOPICS), PLACE, 0.0, active=False)
     assert "was not written" in snapshots.failed and lines == [snapshots.failed]

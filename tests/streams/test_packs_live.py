@@ -1,0 +1,158 @@
+"""Packs switched on a running worker, on a real broker: published, killed in it, rolled back, refused, verified."""
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from replay.verify_command import verify_command
+from sekisho.errors import SekishoError
+from sekisho.journal import JournalRecord, decode
+from sekisho.packs import shipped_pack
+from sekisho.settings import Settings
+from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.world import world_of
+from streams.pack_commands import pack as pack_group
+from streams.topics import create_topics
+from tests.streams.test_lane import read_all
+from tests.streams.test_worker import Worker, _decided, _send
+
+EVENTS = 12_000
+
+
+def changed(folder: Path, name: str, edit: Callable[[str], str], file: str = "rules.yaml") -> Path:
+    """The shipped pack, edited."""
+    pack = folder / name
+    shutil.copytree(shipped_pack("card_payments"), pack)
+    text = (pack / file).read_text("utf-8")
+    assert edit(text) != text
+    (pack / file).write_text(edit(text), "utf-8")
+    return pack
+
+
+def longer(sql: str) -> str:
+    """A window that the running pack does not have."""
+    return sql.replace("INTERVAL 1 HOUR PRECEDING", "INTERVAL 5 HOUR PRECEDING")
+
+
+def sekisho(worker: Worker, *words: str) -> Result:
+    return CliRunner().invoke(pack_group, [*words, "--config", str(worker.config)])
+
+
+def journal(settings: Settings) -> list[JournalRecord]:
+    return [decode(m.value or b"") for m in read_all(settings, settings.topics.journal)]
+
+
+class Stream:
+    """A bank's events, sent a few at a time until all are out or it is told to stop."""
+
+    def __init__(self, worker: Worker, lines: list[bytes]) -> None:
+        self.worker, self.lines, self.sent, self.stopping = worker, lines, 0, threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Stream":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self.thread.join()
+
+    def _run(self) -> None:
+        while self.sent < len(self.lines) and not self.stopping.is_set():
+            _send(self.worker.settings, self.lines[self.sent : self.sent + 40], self.sent)
+            self.sent += 40
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def workers(tmp_path: Path, broker: KafkaBroker, prefix: str) -> Iterator[tuple[Worker, Worker]]:
+    both = Worker(tmp_path, "one", broker.bootstrap, prefix), Worker(tmp_path, "two", broker.bootstrap, prefix)
+    create_topics(both[0].settings, log_append=False)
+    yield both
+    for worker in both:
+        if worker.process is not None:
+            worker.process.kill()
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    file = tmp_path_factory.mktemp("world") / "world.jsonl"
+    world_of(EVENTS).write_jsonl(file, EVENTS)
+    return file.read_bytes().splitlines()
+
+
+def verified(worker: Worker, packs: int) -> None:
+    proof = CliRunner().invoke(verify_command, ["--config", str(worker.config)])
+    assert proof.exit_code == 0 and f"batches by {packs} packs" in proof.output, proof.output
+
+
+def test_a_pack_is_switched_under_load(tmp_path: Path, workers: tuple[Worker, Worker], lines: list[bytes]) -> None:
+    """L12: with a standby, a pack with other windows is published, rolled back, and a bad one refused; the standby
+    follows without a difference, and everything is what each pack decides from the whole log."""
+    one, two = workers
+    one.start()
+    one.wait(lambda status: status.get("phase") == "active")
+    two.start()
+    two.wait(lambda status: status.get("phase") == "following")
+    better = changed(tmp_path, "better", longer, "features.sql")
+    with Stream(one, lines):
+        one.wait(_decided(1000))
+        told = sekisho(one, "publish", str(better), "--wait", "120")
+        assert told.exit_code == 0 and "decides since batch" in told.output, told.output
+        told = sekisho(one, "list")
+        assert "decides since batch" in told.output and "decided until batch" in told.output, told.output
+
+        strict = changed(
+            tmp_path,
+            "strict",
+            lambda t: t.replace("[fields]", '[fields]\nbranch = { type = "id", required = true }'),
+            "pack.toml",
+        )
+        told = sekisho(one, "publish", str(strict), "--wait", "120")
+        assert isinstance(told.exception, SekishoError) and "are dead letters to pack" in str(told.exception), told
+        assert "refused:" in sekisho(one, "list").output
+        assert "are dead letters" in str(one.status()["pack_refused"])
+
+        told = sekisho(one, "rollback", "--wait", "120")
+        assert told.exit_code == 0 and "decides since batch" in told.output, (told.output, told.exception)
+    sent = one.wait(lambda status: bool(status.get("positions")))
+    two.wait(lambda status: status.get("sequence") == one.status().get("sequence"))
+    records = journal(one.settings)
+    assert [r.pack for r in records if r.since == r.sequence] == [records[0].pack, records[-1].before, records[0].pack]
+    assert not two.status()["differences"] and two.status()["pack"] == records[-1].pack and sent
+    for worker in workers:
+        assert worker.end(signal.SIGTERM) == 0
+    verified(one, 2)
+
+
+@pytest.mark.parametrize("when", ["warming", "just after"])
+def test_killed_while_a_pack_is_switched(
+    tmp_path: Path, workers: tuple[Worker, Worker], lines: list[bytes], when: str
+) -> None:
+    """SIGKILL in the warm-up, or right behind the first batch of the new pack: the worker that starts again goes on,
+    the new pack comes to decide, and the whole log verifies."""
+    worker = workers[0]
+    worker.start()
+    worker.wait(lambda status: status.get("phase") == "active")
+    better = changed(tmp_path, "better", longer, "features.sql")
+    with Stream(worker, lines):
+        old = worker.wait(_decided(1000))["pack"]
+        assert sekisho(worker, "publish", str(better), "--wait", "0").exit_code == 0
+        if when == "warming":
+            worker.wait(lambda status: bool(status.get("pack_wanted")))
+            time.sleep(1.0)
+        else:
+            worker.wait(lambda status: status.get("pack") not in (None, "", old))
+        worker.end(signal.SIGKILL)
+        worker.start()
+        worker.wait(lambda status: status.get("phase") == "active")
+        new = worker.wait(lambda status: status.get("pack") not in (None, "", old))["pack"]
+        worker.wait(lambda status: journal(worker.settings)[-1].pack == new)
+    assert worker.end(signal.SIGTERM) == 0
+    verified(worker, 2)
