@@ -108,7 +108,7 @@ def _show(workers: dict[str, Worker], events: int, rate: float, say: Callable[[s
     status = standby.status()
     say(f"as a standby it compared {status['folded']:,} batches, {status['differences']} differences; now the proof")
     standby.end(signal.SIGTERM)
-    proof = [*_SEKISHO, "replay", "verify", str(settings.pack), "--bootstrap", settings.kafka.bootstrap]
+    proof = [*_SEKISHO, "replay", "verify", "--config", str(standby.config)]
     return subprocess.run(proof, check=False).returncode
 
 
