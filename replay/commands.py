@@ -33,7 +33,8 @@ _SOURCE = (
 )  # fmt: skip
 
 
-def _reads_a_log(command: _Command) -> _Command:
+def reads_a_log(command: _Command) -> _Command:
+    """The options that say how a log is read."""
     return reduce(lambda inner, option: option(inner), reversed(_SOURCE), command)
 
 
@@ -71,7 +72,7 @@ replay.add_command(verify_command)
     "--dead-letters", type=_PATH, help="Write refused events to this file, as JSON lines. [default: beside --out]"
 )
 @click.option("--alerts", type=_PATH, help="Write the alerts' notifications to this file, as JSON lines, as live does.")
-@_reads_a_log
+@reads_a_log
 @click.option("--assume-in-order", is_flag=True, help="Take each file's own order for the arrival order.")
 @click.option(
     "--from", "from_us", type=MOMENT, help="Decide from this event time on; events before it are folded in undecided."
@@ -104,7 +105,7 @@ def run(pack: Path, source: tuple[Path, ...], from_us: int | None, to_us: int | 
     "--decisions", type=_PATH, required=True, help="The file of decisions, JSON lines, in which the record stands."
 )
 @click.option("--id", "wanted", required=True, help="The record's id, or its event_id.")
-@_reads_a_log
+@reads_a_log
 def explain(pack: Path, source: tuple[Path, ...], decisions: Path, wanted: str, **options: Any) -> None:
     """Recompute one decision of PACK from the log SOURCE, and show why it is what it is.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sekisho.errors import SekishoError
-from sekisho.journal import JournalRecord
+from sekisho.journal import JournalError, JournalRecord
 from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import Broker, LostRecordsError, Partition
 from streams.feed import Feed
@@ -155,6 +155,11 @@ class Fold:
 
     def _fold(self, place: Place, entry: Entry) -> None:
         record, feed, now = entry.record, self._inputs(), self.broker.now()
+        if record.seed != place.seed:
+            raise JournalError(
+                f"it begins after the history {_short(record.seed)}, this worker's state after {_short(place.seed)}; "
+                "give each worker the same one: sekisho state build"
+            )
         if (record.pack, record.cold) != (self.scorer.pack, self.scorer.cold):
             self._take_over(self.switching.journalled(record, place, self.settings.batch_events))
             return
@@ -246,3 +251,7 @@ class Fold:
         if self._feed is not None:
             self._feed.reader.close()
         self._feed = None
+
+
+def _short(seed: str | None) -> str:
+    return "none" if seed is None else seed[:12]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from replay.state_commands import state as state_group
 from replay.verify_command import verify_command
 from sekisho.errors import SekishoError
 from sekisho.journal import JournalRecord, decode
@@ -156,3 +157,26 @@ def test_killed_while_a_pack_is_switched(
         worker.wait(lambda status: journal(worker.settings)[-1].pack == new)
     assert worker.end(signal.SIGTERM) == 0
     verified(worker, 2)
+
+
+def test_a_worker_begins_with_history(tmp_path: Path, workers: tuple[Worker, Worker], lines: list[bytes]) -> None:
+    """A seed from files: the worker goes on from it, the journal names it, verify needs it, another worker without it
+    is stopped with the reason."""
+    one, two = workers
+    (tmp_path / "history.jsonl").write_bytes(b"\n".join(lines[:2000]) + b"\n")
+    built = CliRunner().invoke(state_group, ["build", str(tmp_path / "history.jsonl"), "--config", str(one.config)])
+    assert built.exit_code == 0 and "2,000 events" in built.output, built.output
+    one.start()
+    one.wait(lambda status: status.get("phase") == "active")
+    _send(one.settings, lines[2000:3000], 0)
+    one.wait(_decided(1000))
+    two.start()
+    assert two.process is not None and two.process.wait(120) != 0
+    assert "it begins after the history" in two.log.read_text()
+    assert one.end(signal.SIGTERM) == 0
+
+    (seed,) = (tmp_path / "one-state").glob("seed-*")
+    proof = CliRunner().invoke(verify_command, ["--config", str(one.config), "--seed", str(seed)])
+    assert proof.exit_code == 0 and "MATCH" in proof.output, proof.output
+    bare = CliRunner().invoke(verify_command, ["--config", str(one.config)])
+    assert isinstance(bare.exception, SekishoError) and "begins after a history" in str(bare.exception)
