@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test check quick soak mutants bench clean
+.PHONY: demo live test test-gpu check quick soak mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -26,6 +26,10 @@ live: $(READY)  ## the live path on a real broker (needs Java and Maven): worker
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest
+
+test-gpu: $(READY)  ## the GPU's tests, on a machine that has one (installs sekisho[gpu])
+	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
+	SEKISHO_REQUIRE_GPU=1 $(BIN)/python -m pytest tests/features/test_gpu.py tests/features/test_windows.py tests/sekisho/test_backends.py
 
 quick: $(READY)  ## the tests to run before each commit
 	$(BIN)/python -m pytest -x --ignore=tests/laws

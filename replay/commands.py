@@ -86,6 +86,10 @@ replay.add_command(verify_command)
     "--threads", type=click.IntRange(1, 256), default=1, show_default=True,
     help="Threads for the windows. They change the speed and nothing else.",
 )  # fmt: skip
+@click.option(
+    "--backend", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True,
+    help="Where windows are computed: auto measures both. The decisions are the same.",
+)  # fmt: skip
 def run(pack: Path, source: tuple[Path, ...], from_us: int | None, to_us: int | None, **options: Any) -> None:
     """Decide every event of SOURCE with PACK, as live would have, to the byte.
 

@@ -19,6 +19,7 @@ from replay.first_start import FirstStart
 from replay.run import Recorder, Totals, run
 from replay.sources import Input, LabelColumn, read_log
 from rules.records import OUTCOMES
+from sekisho.backends import on_backend, on_faster_backend
 from sekisho.compile import Engine, compile_pack
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
@@ -60,6 +61,7 @@ def run_and_show(
     to_us: int | None = None,
     batch: int = 4096,
     threads: int = 1,
+    backend: str = "cpu",
 ) -> Totals:
     """`sekisho replay run`: drive the log through the pack, write what is asked for, and print the summary.
 
@@ -72,6 +74,7 @@ def run_and_show(
     start = FirstStart()
     engine = compile_pack(load_pack(pack), token_key())
     start.finish(engine, inputs, threads)
+    engine = _placed(engine, backend, inputs, console)
     with Recorder(engine, out, features, dead, from_us, to_us, alerts) as recorder:
         seconds = drive(engine, inputs, recorder, console, batch, threads)
     show_summary(engine, recorder.totals, seconds, console)
@@ -83,6 +86,17 @@ def run_and_show(
     if not recorder.totals.complete:
         raise KeyboardInterrupt
     return recorder.totals
+
+
+def _placed(engine: Engine, backend: str, inputs: Sequence[Input], console: Console) -> Engine:
+    """The engine on its backend; "auto" tries both on the beginning of the log."""
+    if backend != "auto":
+        return on_backend(engine, backend)
+    chunks = (chunk.batch for chunk in read_log(engine, inputs))
+    sample = next((batch for batch in chunks if batch.n), None)
+    if sample is None:
+        return engine
+    return on_faster_backend(engine, sample, time.perf_counter, lambda said: console.print(said, style="dim"))
 
 
 def _check_outputs(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:

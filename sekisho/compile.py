@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from features.backend import Backend, Cpu
 from features.expr import Column, Expr
 from features.lists import ListTables, build_lists
 from features.program import Program, compile_program
@@ -60,6 +61,7 @@ class Engine:
     scorers: tuple[CompiledScorer, ...]
     rules: CompiledRules
     token_key: bytes | None = field(default=None, repr=False)
+    backend: Backend = field(default_factory=Cpu)
 
 
 def compile_pack(pack: Pack, token_key: bytes | None = None) -> Engine:

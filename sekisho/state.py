@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.windows import WindowState
+from features.backend import Windows
 from rules.alerts import AlertState
 from sekisho.compile import Engine
 from sekisho.errors import SnapshotError
@@ -38,7 +38,7 @@ class State:
     """
 
     intake: IntakeState
-    windows: tuple[WindowState, ...]
+    windows: tuple[Windows, ...]
     alerts: AlertState
     cold_us: int | None = None
 
@@ -53,7 +53,7 @@ def new_state(engine: Engine, cold_us: int | None = None) -> State:
     """The state before the first event that it is to know."""
     return State(
         new_intake_state(engine.intake),
-        tuple(WindowState.empty(stage.windows) for stage in engine.stages),
+        tuple(engine.backend.empty(stage.windows) for stage in engine.stages),
         AlertState(),
         cold_us,
     )
@@ -73,6 +73,7 @@ def save_state(state: State, engine: Engine, folder: Path, note: Mapping[str, ob
         "format": FORMAT,
         "pack": engine.pack.hash,
         "cold_us": state.cold_us,
+        "backend": engine.backend.name,
         "topics": state.intake.topics,
         "alerts": state.alerts.to_json(),
         "note": dict(note or {}),
@@ -97,6 +98,8 @@ def load_state(engine: Engine, folder: Path) -> tuple[State, dict[str, object]]:
         raise SnapshotError(folder, f"its format is {manifest['format']}, this version reads {FORMAT}")
     if manifest["pack"] != engine.pack.hash:
         raise SnapshotError(folder, f"it belongs to pack {manifest['pack'][:12]}, not to {engine.pack.hash[:12]}")
+    if manifest["backend"] != engine.backend.name:
+        raise SnapshotError(folder, f"it was written on the {manifest['backend']}, not on the {engine.backend.name}")
     arrays = {}
     for name, digest in manifest["arrays"].items():
         file = folder / f"{name}.npy"
@@ -108,7 +111,7 @@ def load_state(engine: Engine, folder: Path) -> tuple[State, dict[str, object]]:
     ledgers = {name: new_ledger(words[name], _under(arrays, name)) for name in _LEDGERS}
     intake = IntakeState(arrays["watermark"], list(manifest["topics"]), **ledgers)
     windows = tuple(
-        WindowState.restore(stage.windows, _under(arrays, f"stage{k}")) for k, stage in enumerate(engine.stages)
+        engine.backend.restore(stage.windows, _under(arrays, f"stage{k}")) for k, stage in enumerate(engine.stages)
     )
     return State(intake, windows, AlertState.from_json(manifest["alerts"]), manifest["cold_us"]), manifest["note"]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.sheet import DEGRADED, ENTERS, NULL, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
-from features.windows import advance
 from models.scorer import score
 from rules.alert_records import Notification
 from rules.alerts import group_alerts
@@ -58,7 +57,7 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
     for k, stage in enumerate(engine.stages):
         last = k == len(engine.stages) - 1
         stage.before.run(sheet, engine.lists)
-        advance(
+        engine.backend.advance(
             stage.windows, state.windows[k], sheet, admission.fate, admission.watermark, event_time, threads,
             wanted if last else None,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +13,20 @@ import numpy as np
 import pytest
 
 from features import intern, window_plan
+from features.backend import Backend, Cpu
 from features.expr import Column
+from features.gpu.backend import Gpu
+from features.gpu.device import Host
 from features.kernel import kernel
 from features.query import FUNCTIONS, Frame, WindowCall
 from features.refusal import Refusal
 from features.sheet import DEGRADED, ENTERS, ERROR, SKIPPED, VALID, Layout, Sheet, sheet_of, take
 from features.types import BIGINT, BOOL, DOUBLE, HUGEINT, TEXT, TIME, Type, decimal
 from features.windows import WindowPlan, WindowState, advance, plan_windows
+
+BACKENDS: dict[str, Backend] = {"cpu": Cpu(), "gpu on the host": Gpu(Host())}
+if os.environ.get("SEKISHO_REQUIRE_GPU"):
+    BACKENDS["gpu"] = Gpu()
 
 COLUMNS: dict[str, Type] = {
     "event_time": TIME,
@@ -225,17 +233,17 @@ def prepare(calls: Sequence[WindowCall], events: list[dict[str, Value]]) -> tupl
 
 def run(
     plan: WindowPlan, calls: Sequence[WindowCall], sheet: Sheet, fate: np.ndarray, marks: np.ndarray,
-    cut: int = 0, threads: int = 1, restore: bool = False,
+    cut: int = 0, threads: int = 1, restore: bool = False, backend: Backend = BACKENDS["cpu"],
 ) -> list[list[Value]]:  # fmt: skip
     """The engine's values, in batches of `cut` events (0: all at once), through a snapshot after each if `restore`."""
-    state, results = WindowState.empty(plan), []
+    state, results = backend.empty(plan), []
     for start in range(0, sheet.n, cut or sheet.n):
         part = np.arange(start, min(sheet.n, start + (cut or sheet.n)))
         batch = take(sheet, part)
-        advance(plan, state, batch, fate[part], marks[part], sheet.layout["event_time"], threads)
+        backend.advance(plan, state, batch, fate[part], marks[part], sheet.layout["event_time"], threads)
         results += [[batch.value(call.name, i) for call in calls] for i in range(batch.n)]
         if restore:
-            state = WindowState.restore(plan, {name: array.copy() for name, array in state.arrays().items()})
+            state = backend.restore(plan, {name: array.copy() for name, array in state.arrays().items()})
     return results
 
 
@@ -248,15 +256,17 @@ def check(calls: Sequence[WindowCall], got: list[list[Value]], want: list[list[V
 # --- the laws ---
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", range(40))
-def test_random_calls_equal_the_oracle(seed: int) -> None:
+def test_random_calls_equal_the_oracle(seed: int, backend: str) -> None:
     """L2 to L5: every function, frame, filter and key gives the value that a plain list of all rows gives."""
     rng = random.Random(seed)
     calls = [random_call(rng, number, rng.sample(KEYS, 3)) for number in range(12)]
     events = random_events(rng, 150, cards=rng.choice([1, 4]))
     fate, marks = clocks(rng, events)
     plan, sheet = prepare(calls, events)
-    check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+    got = run(plan, calls, sheet, fate, marks, backend=BACKENDS[backend])
+    check(calls, got, expected(calls, events, fate))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -274,8 +284,9 @@ def test_each_function_equals_the_oracle(function: str) -> None:
     check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", range(4))
-def test_cuts_threads_and_snapshots_do_not_matter(seed: int) -> None:
+def test_cuts_threads_and_snapshots_do_not_matter(seed: int, backend: str) -> None:
     """L6, L12: batches of 1, 7, 64 or all, on 1 to 3 threads, through snapshots or not: equal values."""
     rng = random.Random(f"cuts {seed}")
     calls = [random_call(rng, number, KEYS) for number in range(20)]
@@ -284,18 +295,22 @@ def test_cuts_threads_and_snapshots_do_not_matter(seed: int) -> None:
     plan, sheet = prepare(calls, events)
     want = run(plan, calls, sheet, fate, marks)
     for cut, threads, restore in [(1, 1, False), (7, 2, True), (64, 3, False), (64, 1, True), (0, 3, False)]:
-        assert run(plan, calls, sheet, fate, marks, cut, threads, restore) == want, (cut, threads, restore)
+        got = run(plan, calls, sheet, fate, marks, cut, threads, restore, BACKENDS[backend])
+        assert got == want, (cut, threads, restore)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("seed", range(3))
-def test_eviction_is_never_seen(seed: int) -> None:
+def test_eviction_is_never_seen(seed: int, backend: str) -> None:
     """L4: a stream much longer than lateness and frames, with few keys: rows go, values stay the oracle's."""
     rng = random.Random(f"evict {seed}")
     calls = [random_call(rng, number, [("card",), ("shop",), ()]) for number in range(10)]
     events = random_events(rng, 600, cards=1, step=7)
     fate, marks = clocks(rng, events)
     plan, sheet = prepare(calls, events)
-    check(calls, run(plan, calls, sheet, fate, marks), expected(calls, events, fate))
+    for cut in (0, 50):
+        got = run(plan, calls, sheet, fate, marks, cut, backend=BACKENDS[backend])
+        check(calls, got, expected(calls, events, fate))
 
 
 def test_the_latest_that_may_come_sees_the_oldest_that_is_kept() -> None:

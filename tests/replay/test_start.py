@@ -14,7 +14,8 @@ try:
     main()
 except SystemExit as done:
     assert not done.code, done.code
-print([name for name in "pandas lightgbm duckdb cupy faust kafka confluent_kafka".split() if name in sys.modules])
+heavy = "pandas lightgbm duckdb cupy numba.cuda faust kafka confluent_kafka"
+print([name for name in heavy.split() if name in sys.modules])
 """
 
 

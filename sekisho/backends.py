@@ -1,0 +1,48 @@
+"""Which backend an engine's windows run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from features.backend import Backend, Cpu
+from features.refusal import Refusal
+from sekisho.batch import Batch
+from sekisho.compile import Engine
+from sekisho.state import new_state
+from sekisho.step import step
+
+BACKENDS = ("cpu", "gpu", "auto")
+
+
+def on_backend(engine: Engine, name: str) -> Engine:
+    """The engine on "cpu" or "gpu". Raises Refusal where there is no usable GPU: never the CPU in its place."""
+    return replace(engine, backend=Cpu() if name == "cpu" else _gpu())
+
+
+def on_faster_backend(engine: Engine, sample: Batch, clock: Callable[[], float], tell: Callable[[str], None]) -> Engine:
+    """The engine on the backend that is faster on the sample, by a clock of seconds; `tell` hears which, and why."""
+    try:
+        engines = [replace(engine, backend=Cpu()), replace(engine, backend=_gpu())]
+    except Refusal as error:
+        tell(f"backend cpu, as {error.what.removeprefix('backend gpu: ')}")
+        return replace(engine, backend=Cpu())
+    costs = [_cost_us(each, sample, clock) for each in engines]
+    best = engines[costs.index(min(costs))]
+    tell(f"backend {best.backend.name}: {costs[0]:.2f} us an event on the CPU, {costs[1]:.2f} on the GPU")
+    return best
+
+
+def _gpu() -> Backend:
+    from features.gpu.backend import Gpu
+
+    return Gpu()
+
+
+def _cost_us(engine: Engine, sample: Batch, clock: Callable[[], float]) -> float:
+    """Microseconds an event of a second run over the sample: the first one compiles."""
+    for _ in range(2):
+        started = clock()
+        step(engine, new_state(engine), sample)
+        spent = clock() - started
+    return 1e6 * spent / max(1, sample.n)
