@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -20,6 +21,9 @@ from models.trees import raw_scores
 
 LOG2_100, INV_LN2 = math.log2(100), 1 / math.log(2)
 HIGHEST_SCORE = 999
+
+
+Predict = Callable[[Plan, Doubles], Doubles]  # raw scores of values[features, n], on the CPU or on a device
 
 
 @dataclass(frozen=True)
@@ -95,14 +99,14 @@ def compile_scorer(scorer: Scorer, layout: Layout) -> CompiledScorer:
     return CompiledScorer(scorer, inputs, make_plan(scorer.forest), *slots)
 
 
-def score(compiled: CompiledScorer, sheet: Sheet, wanted: Bytes | None = None) -> None:
+def score(compiled: CompiledScorer, sheet: Sheet, wanted: Bytes | None = None, predict: Predict | None = None) -> None:
     """Score the events where wanted (uint8[n], default all) is not 0; the others stay NULL.
 
     An event's scores do not depend on the events beside it.
     """
     index = np.arange(sheet.n) if wanted is None else np.flatnonzero(wanted)
     values = gather(compiled.inputs, sheet, index)
-    raw = predict_raw(compiled.plan, values)
+    raw = (predict or predict_raw)(compiled.plan, values)
     calibration = compiled.scorer.calibration
     probability, points = calibrate(raw, calibration.a, calibration.b)
     for slot, column in ((compiled.raw, raw), (compiled.probability, probability), (compiled.score, points)):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from features.backend import Backend, Cpu
+from features.backend import Cpu
+from features.gpu.device import Device
 from features.refusal import Refusal
+from models.scorer import predict_raw
 from sekisho.batch import Batch
 from sekisho.compile import Engine
 from sekisho.state import new_state
@@ -17,26 +19,33 @@ BACKENDS = ("cpu", "gpu", "auto")
 
 def on_backend(engine: Engine, name: str) -> Engine:
     """The engine on "cpu" or "gpu". Raises Refusal where there is no usable GPU: never the CPU in its place."""
-    return replace(engine, backend=Cpu() if name == "cpu" else _gpu())
+    return _on_cpu(engine) if name == "cpu" else on_device(engine, None)
+
+
+def on_device(engine: Engine, device: Device | None) -> Engine:
+    """Windows and trees on a device, None for the first CUDA one. Raises Refusal where there is none."""
+    from features.gpu.backend import Gpu
+    from models.gpu import DeviceForest
+
+    backend = Gpu(device)
+    return replace(engine, backend=backend, predict=DeviceForest(backend.device).predict_raw)
+
+
+def _on_cpu(engine: Engine) -> Engine:
+    return replace(engine, backend=Cpu(), predict=predict_raw)
 
 
 def on_faster_backend(engine: Engine, sample: Batch, clock: Callable[[], float], tell: Callable[[str], None]) -> Engine:
     """The engine on the backend that is faster on the sample, by a clock of seconds; `tell` hears which, and why."""
     try:
-        engines = [replace(engine, backend=Cpu()), replace(engine, backend=_gpu())]
+        engines = [_on_cpu(engine), on_device(engine, None)]
     except Refusal as error:
         tell(f"backend cpu, as {error.what.removeprefix('backend gpu: ')}")
-        return replace(engine, backend=Cpu())
+        return _on_cpu(engine)
     costs = [_cost_us(each, sample, clock) for each in engines]
     best = engines[costs.index(min(costs))]
     tell(f"backend {best.backend.name}: {costs[0]:.2f} us an event on the CPU, {costs[1]:.2f} on the GPU")
     return best
-
-
-def _gpu() -> Backend:
-    from features.gpu.backend import Gpu
-
-    return Gpu()
 
 
 def _cost_us(engine: Engine, sample: Batch, clock: Callable[[], float]) -> float:

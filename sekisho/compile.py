@@ -14,7 +14,7 @@ from features.schema import Field
 from features.sheet import Layout, Slot
 from features.types import BOOL
 from features.window_plan import WindowPlan, plan_windows
-from models.scorer import CompiledScorer, compile_scorer
+from models.scorer import CompiledScorer, Predict, compile_scorer, predict_raw
 from rules.evaluate import CompiledRules, compile_rules
 from sekisho.intake import IntakePlan, plan_intake
 from sekisho.pack import Leg, Pack
@@ -62,6 +62,7 @@ class Engine:
     rules: CompiledRules
     token_key: bytes | None = field(default=None, repr=False)
     backend: Backend = field(default_factory=Cpu)
+    predict: Predict = predict_raw
 
 
 def compile_pack(pack: Pack, token_key: bytes | None = None) -> Engine:

@@ -65,7 +65,7 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
             _chill(stage, sheet, state.cold_us)
         stage.after.run(sheet, engine.lists)
     for scorer in engine.scorers:
-        score(scorer, sheet, wanted)
+        score(scorer, sheet, wanted, engine.predict)
     results = evaluate(engine.rules, sheet, engine.lists, (admission.fate == DEGRADED).astype(np.uint8), wanted)
 
     rows = np.flatnonzero(decided)

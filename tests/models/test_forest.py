@@ -8,9 +8,11 @@ import lightgbm
 import numpy as np
 import pytest
 
+from features.gpu.device import Host
 from features.refusal import Refusal
 from models import plan as plans
 from models.forest import parse_forest
+from models.gpu import DeviceForest
 from models.plan import make_plan
 from models.scorer import calibrate, predict_raw
 from models.trees import BLOCK, FEW
@@ -56,7 +58,9 @@ def test_raw_scores_and_probabilities_equal_lightgbm(seed: int) -> None:
     """Raw score and probability differ from Booster.predict by exactly 0.0, whatever the model and the values."""
     booster, x = random_booster(seed)
     forest = parse_forest(booster.model_to_string().encode())
-    raw = predict_raw(make_plan(forest), np.ascontiguousarray(x.T))
+    plan, values = make_plan(forest), np.ascontiguousarray(x.T)
+    raw = predict_raw(plan, values)
+    assert np.array_equal(DeviceForest(Host()).predict_raw(plan, values), raw)
     assert np.array_equal(raw, booster.predict(x, raw_score=True))
     probability, _ = calibrate(raw, forest.sigmoid, 0.0)
     assert np.array_equal(probability, booster.predict(x))

@@ -1,7 +1,6 @@
 """One pack on two backends: the same bytes, whatever computes the windows."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from features.gpu.device import Host
 from features.refusal import Refusal
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
-from sekisho.backends import on_backend, on_faster_backend
+from sekisho.backends import on_backend, on_device, on_faster_backend
 from sekisho.compile import Engine, compile_pack
 from sekisho.errors import SnapshotError
 from sekisho.load import load_pack
@@ -43,13 +42,13 @@ def digest(engine: Engine, log: Path, batch: int) -> str:
 def test_the_device_decides_the_same_bytes(engine: Engine, log: Path) -> None:
     """L6: cuts and backends do not matter: the device's algorithm, run by njit, gives the CPU's decisions."""
     want = digest(engine, log, 4096)
-    device = replace(engine, backend=Gpu() if os.environ.get("SEKISHO_REQUIRE_GPU") else Gpu(Host()))
+    device = on_device(engine, None if os.environ.get("SEKISHO_REQUIRE_GPU") else Host())
     assert [digest(device, log, batch) for batch in (6_000, 997)] == [want, want]
 
 
 def test_no_snapshot_is_read_by_another_backend(engine: Engine, tmp_path: Path) -> None:
     """A foreign snapshot is refused, never half understood; the log is then folded again."""
-    device = replace(engine, backend=Gpu(Host()))
+    device = on_device(engine, Host())
     save_state(new_state(device), device, tmp_path / "state")
     load_state(device, tmp_path / "state")
     with pytest.raises(SnapshotError, match="written on the gpu, not on the cpu"):
