@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sekisho.errors import SekishoError
+from sekisho.webhook_settings import Webhook, WebhookReader
 
 DELIVERIES = ("exactly-once", "at-least-once")
 # What the lane sets itself: its guarantees rest on them.
@@ -102,6 +103,9 @@ class TopicSettings:
     journal: str = _key(_topic, "sekisho-journal")
     control: str = _key(_topic, "sekisho-control")
     packs: str = _key(_topic, "sekisho-packs")
+    deliveries: str = _key(_topic, "sekisho-deliveries")
+    webhooks: str = _key(_topic, "sekisho-webhooks")
+    undelivered: str = _key(_topic, "undelivered-alerts")
     partitions: int = _key(_number(1, 10_000), 4)
     replication: int = _key(_number(1, 15), 3)
     input_retention_days: int = _key(_number(1, 36_500), 90)
@@ -141,6 +145,7 @@ class Settings:
     topics: TopicSettings
     lane: LaneSettings
     web: WebSettings
+    webhooks: tuple[Webhook, ...] = ()
 
 
 _TABLES: Mapping[str, type[Any]] = {
@@ -172,15 +177,18 @@ class _Reader:
     problems: list[str] = field(default_factory=list)
 
     def settings(self) -> Settings:
-        for key in self.raw.keys() - {"pack", "state", *_TABLES}:
+        for key in self.raw.keys() - {"pack", "state", "webhooks", *_TABLES}:
             self._problem("", key, f"unknown; known are pack, state, {', '.join(f'[{name}]' for name in _TABLES)}")
         pack, state = self._folder("pack"), self._folder("state")
         tables = {name: self._table(name, record) for name, record in _TABLES.items()}
+        webhooks = WebhookReader(self.file.parent, self.environment, self._webhook_problem).read(
+            self.raw.get("webhooks", [])
+        )
         if not self.problems:
             self._distinct(tables["topics"])
         if self.problems:
             raise SettingsError(tuple(self.problems))
-        return Settings(pack, state, **tables)
+        return Settings(pack, state, **tables, webhooks=webhooks)
 
     def _folder(self, key: str) -> Path:
         value = self.environment.get(f"SEKISHO_{key.upper()}", self.raw.get(key))
@@ -263,30 +271,35 @@ class _Reader:
         return ""
 
     def _distinct(self, topics: TopicSettings) -> None:
-        named = [
-            (key, getattr(topics, key))
-            for key in ("decisions", "alerts", "dead_letters", "journal", "control", "packs")
-        ]
+        keys = ("decisions", "alerts", "dead_letters", "journal", "control", "packs")
+        named = [(key, getattr(topics, key)) for key in (*keys, "deliveries", "webhooks", "undelivered")]
         taken = set(topics.input)
         for key, topic in named:
             if topic in taken:
                 self._problem("topics", key, f"{topic!r} is used twice; give each topic a name of its own")
             taken.add(topic)
 
-    def _problem(self, table: str, key: str, what: str) -> None:
-        line = _line(self.text, table, key)
+    def _webhook_problem(self, number: int, key: str, what: str) -> None:
+        self._problem("webhooks", key, what, number)
+
+    def _problem(self, table: str, key: str, what: str, number: int = 0) -> None:
+        line = _line(self.text, table, key, number)
         name = f"[{table}] {key}" if table else key
         self.problems.append(f"{self.file}:{line}: {name}: {what}" if line else f"{self.file}: {name}: {what}")
 
 
-def _line(text: str, table: str, key: str) -> int:
-    """The line where the key stands, else its table's, else 0. It reads headers and keys as people write them."""
-    current, header = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
-            current = match[1]
-            if current == table or (not table and current == key):
+def _line(text: str, table: str, key: str, number: int = 0) -> int:
+    """The line where the key stands, else its table's, else 0. It reads headers and keys as people write them.
+
+    number: which of the tables of that name, from 0.
+    """
+    current, header, seen = "", 0, -1
+    for place, line in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[{1,2}([^\[\]]+)\]", line):
+            current = match[1].strip()
+            seen += current == table
+            if (current == table and seen == number) or (not table and current == key):
                 header = number
-        elif current == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
-            return number
+        elif current == table and seen in (-1, number) and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
+            return place
     return header

@@ -3,8 +3,9 @@
 Faust gives lifecycle, signals and the web server. Payments never travel through its streams: an agent that does nothing
 costs 80 us a message, the lane's clients 2 us.
 
-    /healthz   200 while the lane's thread runs           /readyz   200 while it is active, or follows the journal
+    /healthz   200 while its threads run                  /readyz   200 while it is active, or follows the journal
     /metrics   counters and gauges for Prometheus         /status   the same and more as JSON
+    /v1/alerts what a webhook's subscriber has missed
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, Lane
 from streams.metrics import render_metrics
 from streams.packs import PackRoom
 from streams.snapshots import FolderSnapshots
+from streams.webhooks.service import WebhookService, add_pages
 
 LOG = logging.getLogger("sekisho")
+LANE, WEBHOOKS = "lane", "webhooks"
 
 
 class _Boot(BootStrategy):  # type: ignore[misc]
@@ -88,8 +91,8 @@ class LaneService(Service):  # type: ignore[misc]
             self.crash_app(error)
 
 
-def make_app(settings: Settings) -> WorkerApp:
-    """The Faust application of a worker."""
+def make_app(settings: Settings, only: str = "") -> WorkerApp:
+    """The Faust application of a worker. only: "lane" or "webhooks", "" for all that the settings ask for."""
     app = WorkerApp(
         f"{settings.lane.name}-worker",
         broker=[f"kafka://{address}" for address in settings.kafka.bootstrap.split(",")],
@@ -103,15 +106,19 @@ def make_app(settings: Settings) -> WorkerApp:
     def crash(error: BaseException) -> None:
         loops[0].call_soon_threadsafe(lambda: asyncio.ensure_future(app.crash(error)))
 
-    service = LaneService(lambda: make_lane(settings), crash)
+    lane = LaneService(lambda: make_lane(settings), crash) if only != WEBHOOKS else None
+    webhooks = WebhookService(settings, crash) if settings.webhooks and only != LANE else None
 
     @app.service
     class Hosted(Service):  # type: ignore[misc]
         async def on_start(self) -> None:
             loops.append(asyncio.get_running_loop())
-            await self.add_runtime_dependency(service)
+            for service in filter(None, (lane, webhooks)):
+                await self.add_runtime_dependency(service)
 
-    _pages(app, service)
+    _pages(app, lane, webhooks)
+    if webhooks:
+        add_pages(app, settings)
     return app
 
 
@@ -125,19 +132,24 @@ def make_lane(settings: Settings) -> Lane:
     return Lane(KafkaBroker(settings), packs, snapshots, settings.topics, lane, LOG.info)
 
 
-def _pages(app: faust.App, service: LaneService) -> None:
+def _pages(app: faust.App, lane: LaneService | None, webhooks: WebhookService | None) -> None:
     async def healthz(view: View, request: Request) -> Response:
-        return view.text("ok\n", status=200) if service.alive else view.text(f"{service.problem}\n", status=500)
+        dead = [f"{service.problem}\n" for service in (lane, webhooks) if service and not service.alive]
+        return view.text("".join(dead) or "ok\n", status=500 if dead else 200)
 
     async def readyz(view: View, request: Request) -> Response:
-        why = service.not_ready()
+        why = next(filter(None, (service.not_ready() for service in (lane, webhooks) if service)), "")
         return view.text(f"{why or 'ready'}\n", status=503 if why else 200)
 
     async def metrics(view: View, request: Request) -> Response:
-        return view.text(render_metrics(service.lane), content_type="text/plain")
+        lines = [render_metrics(lane.lane)] if lane else []
+        lines += [f"{line}\n" for line in webhooks.metrics()] if webhooks else []
+        return view.text("".join(lines), content_type="text/plain")
 
     async def status(view: View, request: Request) -> Response:
-        return view.text(json.dumps(_status(service), indent=1) + "\n", content_type="application/json")
+        shown = _status(lane) if lane else {}
+        shown |= {"webhooks": webhooks.status()} if webhooks else {}
+        return view.text(json.dumps(shown, indent=1) + "\n", content_type="application/json")
 
     for page in (healthz, readyz, metrics, status):
         app.page(f"/{page.__name__}")(page)

@@ -40,7 +40,7 @@ def _lines(settings: Settings) -> list[tuple[str, object]]:
         for key, value in vars(getattr(settings, table)).items():
             shown = ", ".join(value) if key in ("client", "input") else value
             lines.append((f"{table}.{key}", shown))
-    return lines
+    return lines + [(f"webhooks.{each.id}", f"{each.host} {each.filter}".strip()) for each in settings.webhooks]
 
 
 @click.group()
@@ -85,15 +85,18 @@ def topics_check(file: Path) -> None:
 
 @click.command()
 @CONFIG
-def worker(file: Path) -> None:
-    """Score payments as they arrive, or stand by for the worker that does."""
+@click.option("--only", type=click.Choice(["lane", "webhooks"]), default=None, help="One of its parts. [default: both]")
+def worker(file: Path, only: str | None) -> None:
+    """Score payments and deliver alerts as they arrive, or stand by for the worker that does."""
     import faust
 
     from streams.app import make_app
 
     settings = load_settings(file)
     settings.state.mkdir(parents=True, exist_ok=True)
-    app = make_app(settings)
+    if only == "webhooks" and not settings.webhooks:
+        raise SekishoError(f"{file}: there are no [[webhooks]]", "add one, or run the worker without --only")
+    app = make_app(settings, only or "")
     faust.Worker(app, loglevel="INFO").execute_from_commandline()
 
 

@@ -43,13 +43,20 @@ def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpe
     outputs = kept | {"retention.ms": str(topics.output_retention_days * _DAY_MS)}
     # The journal says how the inputs were ordered, so it outlives them.
     journal = kept | {"retention.ms": str((topics.input_retention_days + 7) * _DAY_MS)}
+    compacted = replicas | {"cleanup.policy": "compact"}
     several = [(name, inputs) for name in topics.input]
     several += [(name, outputs) for name in (topics.decisions, topics.alerts, topics.dead_letters)]
+    several += [(topics.undelivered, outputs)] if settings.webhooks else []
     return (
         *(TopicSpec(name, topics.partitions, topics.replication, configs) for name, configs in several),
         TopicSpec(topics.journal, 1, topics.replication, journal, single=True),
         TopicSpec(topics.control, 1, topics.replication, kept, single=True),
-        TopicSpec(topics.packs, 1, topics.replication, replicas | {"cleanup.policy": "compact"}, single=True),
+        TopicSpec(topics.packs, 1, topics.replication, compacted, single=True),
+        *(
+            TopicSpec(name, 1, topics.replication, configs, single=True)
+            for name, configs in ((topics.deliveries, outputs), (topics.webhooks, compacted))
+            if settings.webhooks
+        ),
     )
 
 

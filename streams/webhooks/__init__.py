@@ -1,0 +1,1 @@
+"""Webhooks: alerts that arrive. router.py numbers them, outbox.py says what is owed, courier.py delivers."""

@@ -1,0 +1,154 @@
+"""`sekisho webhook`: secret, test, listen, redeliver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from sekisho.errors import SekishoError
+from sekisho.settings import load_settings
+from sekisho.webhook_settings import Webhook, WebhookReader
+from streams.webhooks.policy import Answer
+
+_CONFIG = click.option(
+    "--config", "file", type=click.Path(path_type=Path, dir_okay=False), default=Path("sekisho.toml"),
+    show_default=True, envvar="SEKISHO_CONFIG", help="The settings' file.",
+)  # fmt: skip
+_MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"])
+
+
+@click.group()
+def webhook() -> None:
+    """Alerts to receivers over HTTPS: make secrets, try an integration, send again."""
+
+
+@webhook.command("secret")
+@click.option("--ed25519", is_flag=True, help="A key pair instead: the receiver gets the public key only.")
+def webhook_secret(ed25519: bool) -> None:
+    """Print a new secret; put it where [[webhooks]] reads it, and give it to the receiver."""
+    from streams.webhooks.signing import new_key_pair, new_secret
+
+    for line in new_key_pair() if ed25519 else (new_secret(),):
+        click.echo(line)
+
+
+@webhook.command("test")
+@click.argument("url", required=False)
+@_CONFIG
+@click.option("--subscriber", default="", help="Call this one of the settings, with its secrets and certificates.")
+@click.option("--secret-env", default="WEBHOOK_SECRET", show_default=True, help="For URL: where the secret stands.")
+@click.option("--allow", multiple=True, help="For URL: a network that is refused otherwise, as 127.0.0.1.")
+def webhook_test(url: str | None, file: Path, subscriber: str, secret_env: str, allow: tuple[str, ...]) -> None:
+    """Call URL, or a subscriber of the settings, once, signed, with the type webhook.test; say what it answers."""
+    if bool(url) == bool(subscriber):
+        raise click.UsageError("name a URL, or --subscriber ID")
+    found = _subscriber(file, subscriber) if subscriber else _made(url or "", secret_env, allow)
+    answer, seconds = asyncio.run(_call(found))
+    click.echo(f"{found.host}: {answer} after {seconds * 1000:.0f} ms")
+    if answer.status is None or not 200 <= answer.status < 300:
+        sys.exit(1)
+
+
+@webhook.command("listen")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True, help="On 127.0.0.1.")
+@click.option("--secret-env", multiple=True, default=["WEBHOOK_SECRET"], show_default=True, help="Two while rotating.")
+@click.option("--catch-up", default="", help="The worker's web side: read from it what is missing.")
+@click.option("--token-env", default="WEBHOOK_TOKEN", show_default=True, help="Where its token stands.")
+def webhook_listen(port: int, secret_env: tuple[str, ...], catch_up: str, token_env: str) -> None:
+    """Receive alerts on loopback, verify every signature, and say which sequences are missing."""
+    from streams.webhooks.receiver import Listener
+
+    secrets = [_environment(name) for name in secret_env]
+    source = (catch_up.rstrip("/"), _environment(token_env)) if catch_up else None
+    listener = Listener(port, secrets, click.echo, source)
+    click.echo(f"listening on http://127.0.0.1:{port}; Ctrl-C ends it")
+    listener.serve()
+
+
+@webhook.command("redeliver")
+@click.argument("subscriber")
+@_CONFIG
+@click.option("--id", "ids", multiple=True, help="An alert's id; may be given several times.")
+@click.option("--from-sequence", type=click.IntRange(1), help="From this sequence on.")
+@click.option("--to-sequence", type=click.IntRange(1), help="Up to this sequence, with it.")
+@click.option("--since", type=_MOMENT, help="What was routed from this time on, as 2026-03-01T12:00:00+09:00.")
+@click.option("--until", type=_MOMENT, help="What was routed before this time.")
+def webhook_redeliver(
+    subscriber: str,
+    file: Path,
+    ids: tuple[str, ...],
+    from_sequence: int | None,
+    to_sequence: int | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> None:
+    """Send alerts to SUBSCRIBER again: same ids, same sequences. Works for a receiver that answered 410, too."""
+    from streams.broker import BrokerError
+    from streams.webhooks.records import Delivery
+    from streams.webhooks.redeliver import redeliver
+    from streams.webhooks.service import clients
+
+    if not (ids or from_sequence or to_sequence or since or until):
+        raise click.UsageError("say what: --id, --from-sequence, --to-sequence, --since or --until")
+    low, high = from_sequence or 1, to_sequence or 2**63
+    first, last = since.timestamp() if since else 0.0, until.timestamp() if until else 2.0**63
+
+    def chosen(delivery: Delivery, sequence: int) -> bool:
+        named = not ids or delivery.alert["id"] in ids
+        return named and low <= sequence <= high and first <= delivery.time_s < last
+
+    settings = load_settings(file)
+    _subscriber(file, subscriber)
+    try:
+        count = redeliver(clients(settings), settings.topics.deliveries, subscriber, None, chosen)
+    except BrokerError as error:
+        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+    click.echo(f"{count:,} alerts go to {subscriber} again")
+
+
+async def _call(webhook: Webhook) -> tuple[Answer, float]:
+    import json
+    import time
+    from uuid import uuid4
+
+    from streams.webhooks.payload import Message
+    from streams.webhooks.sender import Sender
+
+    sender = Sender(webhook)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body = json.dumps({"type": "webhook.test", "timestamp": now, "data": {}}).encode()
+    started = time.monotonic()
+    try:
+        return await sender.send(Message(f"test-{uuid4().hex}", body, ()), time.time()), time.monotonic() - started
+    finally:
+        await sender.close()
+
+
+def _made(url: str, secret_env: str, allow: tuple[str, ...]) -> Webhook:
+    """A subscriber of the command line."""
+    problems: list[str] = []
+    reader = WebhookReader(Path(), os.environ, lambda number, key, what: problems.append(f"{key}: {what}"))
+    table = {"id": "test", "url": url, "secrets": [{"env": secret_env}], "allow": list(allow)}
+    found = reader.read([table])
+    if not found:
+        raise SekishoError("\n".join(problems), "sekisho webhook test --help")
+    return found[0]
+
+
+def _subscriber(file: Path, id: str) -> Webhook:
+    webhooks = {each.id: each for each in load_settings(file).webhooks}
+    if id not in webhooks:
+        raise SekishoError(f"{file}: there is no subscriber {id}", f"known are: {', '.join(webhooks) or 'none'}")
+    return webhooks[id]
+
+
+def _environment(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise SekishoError(f"the environment has no {name}", "set it to what sekisho webhook secret prints")
+    return value
