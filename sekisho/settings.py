@@ -299,7 +299,7 @@ def _line(text: str, table: str, key: str, number: int = 0) -> int:
             current = match[1].strip()
             seen += current == table
             if (current == table and seen == number) or (not table and current == key):
-                header = number
+                header = place
         elif current == table and seen in (-1, number) and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
             return place
     return header

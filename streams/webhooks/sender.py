@@ -125,6 +125,8 @@ def _problem(error: Exception, webhook: Webhook) -> str:
     match error:
         case TimeoutError():
             return f"no answer within {webhook.timeout_s} s"
+        case aiohttp.InvalidURL():
+            return f"the host {webhook.host} is refused: it is neither a name nor a plain address"
         case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as found):
             return f"TLS: {found.verify_message or 'the certificate is not accepted'}"
         case aiohttp.ClientConnectorSSLError() | aiohttp.ClientSSLError():

@@ -1,4 +1,4 @@
-"""`sekisho worker --only webhooks` as a process on a real broker: committed alerts alone, kills, catch-up, redelivery."""
+"""`sekisho worker --only webhooks` as a process on a real broker: committed alerts, kills, catch-up, redelivery."""
 
 import json
 import os
@@ -10,9 +10,9 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
 
@@ -23,7 +23,7 @@ from sekisho.testing.kafka import KafkaBroker, free_ports
 from streams.topics import create_topics
 from streams.webhooks.commands import webhook_redeliver
 from streams.webhooks.receiver import verify
-from tests.streams.webhooks.hooks_world import SECRET, Receiver, answer, make_alert, raw_alert, until
+from tests.streams.webhooks.hooks_world import SECRET, Call, Receiver, answer, make_alert, raw_alert, until
 
 ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("SEKISHO_WEBHOOK_KILLS", "4"))
@@ -210,7 +210,11 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, broker: KafkaBroker, pref
     sequences are the same in every try, sequences have no gaps, and 410 dead-letters with its reason."""
     seed = random.randrange(2**32)
     draw = random.Random(seed)
-    flaky = Receiver(lambda handler, call: answer(200 if random.random() < 0.7 else 503)(handler, call))
+
+    def sometimes(handler: BaseHTTPRequestHandler, call: Call) -> None:
+        answer(200 if random.random() < 0.7 else 503)(handler, call)
+
+    flaky = Receiver(sometimes)
     steady, gone = Receiver(), Receiver(answer(410))
     worker = HookWorker(tmp_path, broker, prefix, [hook("flaky", flaky), hook("steady", steady), hook("gone", gone)])
     create_topics(worker.settings, log_append=False)
