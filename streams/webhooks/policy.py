@@ -64,7 +64,9 @@ class Breaker:
         return self.failures >= _BREAKS_AFTER
 
     def failed(self, now_s: float, chance: float) -> Breaker:
-        """After one more failure."""
+        """After one more failure. Calls that were on their way when it opened do not make it wait longer."""
+        if self.open and now_s < self.probe_s:
+            return self
         failures = self.failures + 1
         wait = min(_PROBE_LONGEST_S, _PROBE_FIRST_S * 2.0 ** min(30, max(0, failures - _BREAKS_AFTER)))
         return replace(self, failures=failures, probe_s=now_s + wait * (1.0 - chance / 2.0))
