@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Lock
 
-from streams.broker import LostRecordsError
+from streams.broker import Broker, LostRecordsError
 from streams.webhooks.records import Delivery, decode_delivery
-from streams.webhooks.router import Ends
 
 _AT_ONCE = 500
 _NEAR = 500  # records that are rather read than halved
@@ -20,7 +19,7 @@ _REMOVED = -1  # retention has removed what stood there
 class Archive:
     """Reads the deliveries topic anywhere. One reader at a time; safe to call from any thread."""
 
-    def __init__(self, broker: Ends, topic: str) -> None:
+    def __init__(self, broker: Broker, topic: str) -> None:
         self.broker, self.partition = broker, (topic, 0)
         self._lock = Lock()
 
@@ -38,7 +37,7 @@ class Archive:
 
     def read(self, offset: int | None) -> Iterator[Delivery]:
         """Every delivery from an offset on (None: from the first), to the end that the topic has now."""
-        end = self.broker.end_of(*self.partition)
+        _, end = self._bounds()
         reader = self.broker.reader({self.partition: offset})
         try:
             while offset is None or offset < end:
@@ -53,7 +52,7 @@ class Archive:
 
     def _start(self, subscriber: str, sequence: int) -> int | None:
         """An offset from which on nothing behind the sequence is missed."""
-        low, high = 0, self.broker.end_of(*self.partition)
+        low, high = self._bounds()
         known: int | None = None
         while high - low > _NEAR:
             middle = (low + high) // 2
@@ -65,6 +64,9 @@ class Archive:
             else:
                 high = middle
         return known
+
+    def _bounds(self) -> tuple[int, int]:
+        return self.broker.bounds([self.partition])[self.partition]
 
     def _sequence_at(self, offset: int, high: int, subscriber: str) -> int | None:
         """The subscriber's last sequence at the first routed record from an offset on; None if none is below `high`."""

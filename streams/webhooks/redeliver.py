@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 
-from streams.broker import Send
+from streams.broker import Broker, Send
 from streams.webhooks.catch_up import Archive
 from streams.webhooks.records import Delivery, encode_delivery
-from streams.webhooks.router import Ends
 
 Chosen = Callable[[Delivery, int], bool]
 
 
-def redeliver(broker: Ends, topic: str, subscriber: str, start: int | None, chosen: Chosen) -> int:
+def redeliver(broker: Broker, topic: str, subscriber: str, start: int | None, chosen: Chosen) -> int:
     """Append every delivery to the subscriber, from an offset on, that is chosen by itself and its sequence; how many.
 
     A batch goes again as a whole, as its signature and id are the whole's. Raises BrokerError.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from sekisho.alert_filter import AlertFilter
 from sekisho.log import Message as Record
@@ -42,19 +42,12 @@ class RouterStatus:
     sequences: Mapping[str, int] = field(default_factory=dict)
 
 
-class Ends(Broker, Protocol):
-    """A broker that knows where a topic ends."""
-
-    def end_of(self, topic: str, partition: int) -> int:
-        """The offset that the next record will have, or more. Raises BrokerError."""
-
-
 class Router:
     """Whoever owns it calls turn() again and again from one thread, then close()."""
 
     def __init__(
         self,
-        broker: Ends,
+        broker: Broker,
         topics: TopicSettings,
         webhooks: Sequence[Webhook],
         office: Office,
@@ -104,7 +97,8 @@ class Router:
         self._writer = self.broker.writer(True)
         kept = self._kept()
         self.routed = Routed.decode(kept[ROUTER]) if ROUTER in kept else Routed()
-        end = self.broker.end_of(self.topics.deliveries, 0)
+        deliveries = (self.topics.deliveries, 0)
+        _, end = self.broker.bounds([deliveries])[deliveries]
         self.office.open([self._outbox(webhook, kept, end) for webhook, _ in self.webhooks])
         partitions = self.broker.partitions([self.topics.alerts])
         self._reader = self.broker.reader({place: self.routed.positions.get(place[1]) for place in partitions})
