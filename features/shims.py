@@ -21,10 +21,12 @@ MAX_I64, MIN_I64 = 2**63 - 1, -(2**63)
 _U0, _U1, _U32, _U64 = np.uint64(0), np.uint64(1), np.uint64(32), np.uint64(64)
 _LOW32, _TOP = np.uint64(2**32 - 1), np.uint64(2**63)
 _EXACT = np.uint64(2**53)  # integers up to here are doubles
+_DOUBLES = 2**53
 _LEAST_EXPONENT = -1074  # of the smallest double
 
 _MASK64 = 2**64 - 1
 POW10_LO = np.array([10**k & _MASK64 for k in range(39)], np.uint64)
+_POW10 = np.array([float(10**k) for k in range(23)])  # all exact
 POW10_HI = np.array([10**k >> 64 for k in range(39)], np.uint64)
 
 
@@ -333,6 +335,9 @@ def decimal_to_double(lo: Int, hi: Int, exponent10: int) -> float:
 @kernel
 def mean(sum_lo: Int, sum_hi: Int, n: Int, e: Int) -> float:
     """rn(sum / (n 10^e)): the average of n values that are counts of 10^-e; n from 1 to 2^40, e from 0 to 9."""
+    divisor = float(n) * _POW10[e]
+    if divisor < _DOUBLES and -_DOUBLES <= sum_lo <= _DOUBLES and sum_hi == sum_lo >> 63:
+        return float(sum_lo) / divisor
     m0, m1 = magnitude(sum_lo, sum_hi)
     d0, d1 = umul(np.uint64(n), POW10_LO[e])
     return rn_ratio(sum_hi < 0, m0, m1, _U0, _U0, d0, d1, _U0, _U0)
@@ -344,6 +349,10 @@ def variance(n: Int, sum_lo: Int, sum_hi: Int, sq_lo: Int, sq_hi: Int, e: Int, s
 
     The sum of squares is an unsigned 128-bit value; n up to 2^40, e up to 9. stddev is the square root of this.
     """
+    least, whole = float(n - sample) * _POW10[2 * e], float(n)
+    if sq_hi == 0 and 0 <= sq_lo <= _DOUBLES and whole * float(sq_lo) < _DOUBLES and whole * least < _DOUBLES:
+        # so small that every step is exact, the division apart; the sum is, too, its square being at most n sum(x^2)
+        return (whole * float(sq_lo) - float(sum_lo) * float(sum_lo)) / (whole * least)
     count = np.uint64(n)
     a0, carry = umul(count, np.uint64(sq_lo))
     a1, a2 = umul(count, np.uint64(sq_hi))

@@ -159,7 +159,7 @@ class Block(NamedTuple):
     """Scratch for the events of a block. starts, counts: their keys' words (-1 for no windows).   alive: has values.
 
     fresh, edges, spans: of one event, what it brings to each measure, the row of each bound, the rows of each frame.
-    stage: int64[rows, BLOCK], what the calls are computed from.
+    stage: int64[rows, BLOCK + 1], what the calls are computed from, and a spare column.
     """
 
     starts: Ints
@@ -175,7 +175,7 @@ class Block(NamedTuple):
 def scratch_words(plan: Program) -> int:
     """Words of scratch that `run_store` needs."""
     rows = int(plan.shape[STAGE_ROWS])
-    return BLOCK * (4 + rows) + 4 * len(plan.measures) + len(plan.bounds) + 2 * len(plan.frames)
+    return BLOCK * 4 + (BLOCK + 1) * rows + 4 * len(plan.measures) + len(plan.bounds) + 2 * len(plan.frames)
 
 
 @inlined
@@ -192,8 +192,8 @@ def _block(plan: Program, scratch: Ints) -> Block:
         scratch[3 * BLOCK : 4 * BLOCK],
         scratch[fresh:edges].reshape(len(plan.measures), 4),
         scratch[edges:spans],
-        scratch[spans:stage],
-        scratch[stage:].reshape(-1, BLOCK),
+        scratch[spans:stage].reshape(len(plan.frames), 2),
+        scratch[stage:].reshape(-1, BLOCK + 1),
     )
 
 
@@ -281,7 +281,7 @@ def _take_in(
     if events.wanted[i] != 0:
         record = table[slot + RECORD]
         _find_frames(plan, store, run, time, meta[PENDING], True, block)
-        _stage_sums(plan, store, run, False, block, b)
+        _stage_sums(plan, store, run, block, b)
         if late_run(store, record) != 0:
             _stage_other_run(plan, store, record if run != record else late_run(store, record), time, block, b)
         if len(plan.distincts) + len(plan.picks) > 0 and not _stage_others(
@@ -396,14 +396,24 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
 
 
 @inlined
+def _edge(words: Ints, column: int, stride: int, lo: int, hi: int, hint: int, least: int) -> int:
+    """The same as `gallop`; without a branch where it is `hint` or the row behind, as most often."""
+    if lo <= hint and hint + 2 <= hi and (hint == lo or words[column + (hint - 1) * stride] < least):
+        row = column + hint * stride
+        if words[row + stride] >= least:
+            return hint + (1 if words[row] < least else 0)
+    return gallop(words, column, stride, lo, hi, hint, least)
+
+
+@inlined
 def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, own: bool, block: Block) -> None:
-    """The rows [spans[2f], spans[2f + 1]) of each frame f; `at` is the event's own row, or the last not after it."""
+    """The rows [spans[f, 0], spans[f, 1]) of each frame f; `at` is the event's own row, or the last not after it."""
     header, stride, rows_at = 2 * record, plan.shape[ROW_WORDS], rows_of(plan, store, record)
     frames, edges, spans, first = plan.frames, block.edges, block.spans, half(store, header + FIRST)
     in_order = at + 1 == first + half(store, header + COUNT)
-    for k in range(len(plan.bounds)):
+    for k in range(len(edges)):
         hint = half(store, header + HINTS + k)
-        edges[k] = gallop(store.words, rows_at, stride, first, at + 1, hint, time - plan.bounds[k])
+        edges[k] = _edge(store.words, rows_at, stride, first, at + 1, hint, time - plan.bounds[k])
         if in_order:
             store.halves[header + HINTS + k] = edges[k]
     for f in range(len(frames)):
@@ -416,47 +426,43 @@ def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, o
             hi = at - end + 1
         if own and frames[f, EXCLUDES] != 0:
             hi = at
-        spans[2 * f], spans[2 * f + 1] = lo, max(lo, hi)
+        spans[f, 0], spans[f, 1] = lo, max(lo, hi)
 
 
 @inlined
-def _stage_sums(plan: Program, store: Store, record: int, onto: bool, block: Block, b: int) -> None:
-    """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals.
-
-    onto: add them to what has been left.
-    """
-    measures, words, sums, stage = plan.measures, store.words, plan.sums, block.stage
-    stride, rows_at = plan.shape[ROW_WORDS], rows_of(plan, store, record)
+def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) -> None:
+    """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals."""
+    measures, words, sums, spans, stage = plan.measures, store.words, plan.sums, block.spans, block.stage
+    stride = plan.shape[ROW_WORDS]
+    base = rows_of(plan, store, record) - stride
     for s in range(len(sums)):
         f, m, to = sums[s, SUM_FRAME], sums[s, SUM_MEASURE], sums[s, SUM_STAGE]
-        lo, hi, keep = block.spans[2 * f], block.spans[2 * f + 1], plan.frames[f, BEGIN] == UNBOUNDED
-        before, upto = rows_at + (lo - 1) * stride, rows_at + (hi - 1) * stride
+        lo, hi, keep = spans[f, 0], spans[f, 1], plan.frames[f, BEGIN] == UNBOUNDED
+        before, upto = base + lo * stride, base + hi * stride
         count_at, sum_at, square_at = measures[m, COUNT_AT], measures[m, SUM_AT], measures[m, SQUARE_AT]
         if count_at < 0:
-            stage[to, b] = hi - lo + (stage[to, b] if onto else 0)
+            stage[to, b] = hi - lo
         else:
-            _stage_difference(words, upto + count_at, before + count_at, 1, keep, onto, stage, to, b)
+            stage[to, b] = words[upto + count_at] - (0 if keep else words[before + count_at])
         if sum_at >= 0:
-            _stage_difference(
-                words, upto + sum_at, before + sum_at, measures[m, SUM_WORDS], keep, onto, stage, to + 1, b
-            )
-            to += measures[m, SUM_WORDS]
+            size = measures[m, SUM_WORDS]
+            _stage_difference(words, upto + sum_at, before + sum_at, size, keep, stage, to + 1, b)
+            to += size
         if square_at >= 0:
-            _stage_difference(words, upto + square_at, before + square_at, 2, keep, onto, stage, to + 1, b)
+            _stage_difference(words, upto + square_at, before + square_at, 2, keep, stage, to + 1, b)
 
 
 @inlined
-def _stage_difference(
-    words: Ints, upto: int, before: int, size: int, keep: bool, onto: bool, stage: Ints, to: int, b: int
-) -> None:
-    """A total of `size` words less an earlier one of the same, undiminished if `keep`, added if `onto`."""
-    borrow, carry = np.uint64(0), np.uint64(0)
-    for k in range(size):
-        less = np.uint64(0) if keep else np.uint64(words[before + k])
-        word, borrow = usub(np.uint64(words[upto + k]), less, borrow)
-        if onto:
-            word, carry = uadd(np.uint64(stage[to + k, b]), word, carry)
-        stage[to + k, b] = np.int64(word)
+def _stage_difference(words: Ints, upto: int, before: int, size: int, keep: bool, stage: Ints, to: int, b: int) -> None:
+    """A total of two or three words less an earlier one of the same, undiminished if `keep`."""
+    mask = np.uint64(0 if keep else -1)
+    word, borrow = usub(np.uint64(words[upto]), np.uint64(words[before]) & mask, np.uint64(0))
+    stage[to, b] = np.int64(word)
+    word, borrow = usub(np.uint64(words[upto + 1]), np.uint64(words[before + 1]) & mask, borrow)
+    stage[to + 1, b] = np.int64(word)
+    if size > 2:
+        word, borrow = usub(np.uint64(words[upto + 2]), np.uint64(words[before + 2]) & mask, borrow)
+        stage[to + 2, b] = np.int64(word)
 
 
 @inner
@@ -466,7 +472,23 @@ def _stage_other_run(plan: Program, store: Store, run: int, time: int, block: Bl
     end = first + half(store, 2 * run + COUNT)
     at = first_at(store.words, rows_at, plan.shape[ROW_WORDS], first, end, time + 1) - 1
     _find_frames(plan, store, run, time, at, False, block)
-    _stage_sums(plan, store, run, True, block, b)
+    _stage_sums(plan, store, run, block, BLOCK)
+    for s in range(len(plan.sums)):
+        m, to = plan.sums[s, SUM_MEASURE], plan.sums[s, SUM_STAGE]
+        _add_staged(block.stage, to, 1, b)
+        if plan.measures[m, SUM_AT] >= 0:
+            _add_staged(block.stage, to + 1, plan.measures[m, SUM_WORDS], b)
+        if plan.measures[m, SQUARE_AT] >= 0:
+            _add_staged(block.stage, to + 1 + plan.measures[m, SUM_WORDS], 2, b)
+
+
+@inlined
+def _add_staged(stage: Ints, to: int, size: int, b: int) -> None:
+    """Add to a total what stands in the spare column."""
+    carry = np.uint64(0)
+    for k in range(to, to + size):
+        word, carry = uadd(np.uint64(stage[k, b]), np.uint64(stage[k, BLOCK]), carry)
+        stage[k, b] = np.int64(word)
 
 
 @inner
@@ -475,7 +497,7 @@ def _stage_others(plan: Program, store: Store, record: int, serial: int, at: int
     words, picks, stage, rows_at = store.words, plan.picks, block.stage, rows_of(plan, store, record)
     for d in range(len(plan.distincts)):
         f = plan.distincts[d, DISTINCT_FRAME]
-        lo, hi = block.spans[2 * f], block.spans[2 * f + 1]
+        lo, hi = block.spans[f, 0], block.spans[f, 1]
         found = count_distinct(plan, store, d, record, serial, rows_at, lo, hi)
         if found < 0:
             return False
@@ -483,7 +505,7 @@ def _stage_others(plan: Program, store: Store, record: int, serial: int, at: int
     before = store.meta[TEXT_TOP]
     for p in range(len(picks)):
         f, to, kind = picks[p, PICK_FRAME], picks[p, PICK_STAGE], plan.measures[picks[p, PICK_MEASURE], KIND]
-        lo, hi = block.spans[2 * f], block.spans[2 * f + 1]
+        lo, hi = block.spans[f, 0], block.spans[f, 1]
         if picks[p, PICK_FUNCTION] in (MIN, MAX):
             low, high, there = _pick_extreme(plan, store, p, record, lo, hi)
         else:

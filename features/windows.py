@@ -25,6 +25,7 @@ from features.window_plan import Program, StorePlan, WindowPlan, plan_windows
 __all__ = ["StoreReport", "WindowPlan", "WindowState", "advance", "plan_windows"]
 
 _RESERVED = 1 << 25  # words of an arena; address space costs nothing, memory is taken as words are used
+_LINE = 8  # words of a cache line
 _LARGE = 1 << 28  # bytes; below this arrays grow fourfold, so that little is copied
 _KEPT = ("words", "table", "values", "distinct", "meta")
 
@@ -55,7 +56,7 @@ class WindowState:
         """The state that `arrays` was taken from, under the same plan. KeyError if an array is missing."""
         state = cls.empty(plan)
         for number, store in enumerate(state.stores):
-            words, table, values, distinct, meta = (np.array(arrays[f"{number}.{name}"], np.int64) for name in _KEPT)
+            words, table, values, distinct, meta = (_copy(arrays[f"{number}.{name}"]) for name in _KEPT)
             state.stores[number] = store._replace(
                 words=words, halves=words.view(np.int32), table=table, values=values, distinct=distinct, meta=meta
             )
@@ -86,15 +87,15 @@ def _views(store: Store) -> dict[str, Ints]:
 
 
 def _new_store(plan: StorePlan) -> Store:
-    meta, words = np.zeros(META, np.int64), np.empty(_RESERVED, np.int64)
+    meta, words = np.zeros(META, np.int64), _aligned(_RESERVED)
     meta[TOP] = 8  # offset 0 means "none"
     words[: meta[TOP]] = 0
     return Store(
         words=words,
         halves=words.view(np.int32),
-        table=np.zeros(64 * SLOT, np.int64),
-        values=np.zeros(64 * SLOT, np.int64),
-        distinct=np.zeros(64 * ENTRY, np.int64),
+        table=_empty_table(64 * SLOT),
+        values=_empty_table(64 * SLOT),
+        distinct=_empty_table(64 * ENTRY),
         meta=meta,
         out=np.zeros(1 << 12, np.uint8),
         key=np.zeros(BLOCK * 16, np.int64),
@@ -160,7 +161,8 @@ def _grow(store: Store, stop: int, need: int) -> Store:
     """Make the array that the kernel named larger, by so many elements at least."""
     match stop:
         case arena.STOP_WORDS:
-            words = _longer(store.words, need)
+            words = _aligned(_longer(store.words, need))
+            words[: len(store.words)] = store.words
             return store._replace(words=words, halves=words.view(np.int32))
         case arena.STOP_TABLE:
             return store._replace(table=_larger(store.table, len(store.table) + 1, rehash))
@@ -172,24 +174,41 @@ def _grow(store: Store, stop: int, need: int) -> Store:
         case arena.STOP_KEYS:
             return store._replace(key=np.zeros(2 * max(len(store.key), need), np.int64))
         case arena.STOP_TEXT:
-            return store._replace(out=_longer(store.out, need))
+            out = np.empty(_longer(store.out, need), np.uint8)
+            out[: len(store.out)] = store.out
+            return store._replace(out=out)
     raise AssertionError(f"a kernel stopped for no reason: {stop}")
 
 
-def _longer(array: np.ndarray, need: int) -> np.ndarray:
-    """The array with room for `need` more elements; what is not used yet takes no memory."""
-    factor = 4 if array.nbytes < _LARGE else 2
-    longer = np.empty(factor * len(array) + need, array.dtype)
-    longer[: len(array)] = array
-    return longer
+def _longer(array: np.ndarray, need: int) -> int:
+    """The length of a successor with room for `need` more elements; what is not used yet takes no memory."""
+    return (4 if array.nbytes < _LARGE else 2) * len(array) + need
 
 
 def _larger(table: Ints, least: int, fill: Callable[[Ints, Ints], None]) -> Ints:
     """A hash table of the next power of two from `least` words on, with the same entries."""
-    larger = np.empty(1 << (least - 1).bit_length(), np.int64)
-    larger[:] = 0  # np.zeros would not get huge pages: many more page faults and TLB misses
+    larger = _empty_table(1 << (least - 1).bit_length())
     fill(table, larger)
     return larger
+
+
+def _empty_table(size: int) -> Ints:
+    table = _aligned(size)
+    table[:] = 0  # np.zeros would not get huge pages: many more page faults and TLB misses
+    return table
+
+
+def _copy(array: np.ndarray) -> Ints:
+    copy = _aligned(len(array))
+    copy[:] = array
+    return copy
+
+
+def _aligned(size: int) -> Ints:
+    """Words from the beginning of a cache line on: a slot lies in one line, a header and a short key in one more."""
+    room = np.empty(size + _LINE - 1, np.int64)
+    start = -(room.ctypes.data // 8) % _LINE
+    return room[start : start + size]
 
 
 def _append_texts(plan: WindowPlan, state: WindowState, sheet: Sheet) -> None:
