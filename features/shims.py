@@ -337,7 +337,7 @@ def mean(sum_lo: Int, sum_hi: Int, n: Int, e: Int) -> float:
     """rn(sum / (n 10^e)): the average of n values that are counts of 10^-e; n from 1 to 2^40, e from 0 to 9."""
     divisor = float(n) * _POW10[e]
     if divisor < _DOUBLES and -_DOUBLES <= sum_lo <= _DOUBLES and sum_hi == sum_lo >> 63:
-        return float(sum_lo) / divisor
+        return float(float(sum_lo) / divisor)
     m0, m1 = magnitude(sum_lo, sum_hi)
     d0, d1 = umul(np.uint64(n), POW10_LO[e])
     return rn_ratio(sum_hi < 0, m0, m1, _U0, _U0, d0, d1, _U0, _U0)
@@ -352,7 +352,7 @@ def variance(n: Int, sum_lo: Int, sum_hi: Int, sq_lo: Int, sq_hi: Int, e: Int, s
     least, whole = float(n - sample) * _POW10[2 * e], float(n)
     if sq_hi == 0 and 0 <= sq_lo <= _DOUBLES and whole * float(sq_lo) < _DOUBLES and whole * least < _DOUBLES:
         # so small that every step is exact, the division apart; the sum is, too, its square being at most n sum(x^2)
-        return (whole * float(sq_lo) - float(sum_lo) * float(sum_lo)) / (whole * least)
+        return float((whole * float(sq_lo) - float(sum_lo) * float(sum_lo)) / (whole * least))
     count = np.uint64(n)
     a0, carry = umul(count, np.uint64(sq_lo))
     a1, a2 = umul(count, np.uint64(sq_hi))

@@ -128,6 +128,10 @@ def test_mean_and_variance(rng: random.Random) -> None:
         if rng.random() < 0.2:
             xs = [xs[0]] * len(xs)
         check_moments(len(xs), sum(xs), sum(x * x for x in xs), e)
+    for d in range(-40, 40):  # where doubles just do, and just do not, hold the sums
+        check_moments(1, 2**53 + d, (2**53 + d) ** 2, 0)
+        check_moments(2, 2**26 + 2 * d, (2**26 + d) ** 2 + d * d, rng.randint(0, 9))
+        check_moments(9007199 + d, 9007199 + d, 9007199 + d, 9)
     n, x = 2**40, 2**43
     check_moments(n, n * x - 12345, n * x * x + 678, 9)
 
