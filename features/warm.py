@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.distincts import ENTRY, grow_distinct
 from features.expr import Column
+from features.intern import SLOT, rehash
 from features.query import Frame, WindowCall
 from features.sheet import ENTERS, Layout, sheet_of
 from features.types import BIGINT, TEXT, TIME
@@ -12,7 +14,7 @@ from features.windows import WindowState, advance, plan_windows
 
 
 def warm() -> None:
-    """Take one event into one window: the kernels are generic, so they are then compiled for every plan."""
+    """Take one event into one window, and grow tables: the kernels are generic, so every plan's are then compiled."""
     layout = Layout()
     for name, type in (("key", TEXT), ("event_time", TIME)):
         layout.add(name, type)
@@ -21,6 +23,8 @@ def warm() -> None:
     sheet = sheet_of(layout, {"key": ["a"], "event_time": [0]})
     fate, watermark = np.full(1, ENTERS, np.uint8), np.zeros(1, np.int64)
     advance(plan, WindowState.empty(plan), sheet, fate, watermark, layout["event_time"])
+    rehash(np.zeros(SLOT, np.int64), np.zeros(2 * SLOT, np.int64))
+    grow_distinct(np.zeros(ENTRY, np.int64), np.zeros(2 * ENTRY, np.int64))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 
 from features.schema import Schema
 from features.sheet import Ints
+from features.warm import warm as warm_windows
 from sekisho.batch import Batch
 from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
@@ -67,6 +68,7 @@ class Decider:
         values = [*(_specimen(self.engine.pack.schema, kind) for kind in self.engine.pack.schema.kinds), b"not JSON"]
         self.decide([Message("warm", 0, k, 0, None, value) for k, value in enumerate(values)])
         self.reset()
+        warm_windows()
 
     def save(self, folder: Path, note: dict[str, object]) -> None:
         """Write the state as a snapshot."""
