@@ -40,8 +40,9 @@ check: $(READY)  ## what continuous integration runs: style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the specification
+soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the specification, a million schedules
 	$(BIN)/python -m pytest -m soak
+	SEKISHO_SCHEDULES=500000 $(BIN)/python -m pytest -k schedule tests/streams/test_simulation.py
 
 mutants: $(READY)  ## breaks the engine in thirty places; every break must be noticed
 	$(BIN)/python -m bench.mutants

@@ -42,6 +42,7 @@ class Cluster:
     """Topics, the transaction coordinator and the group of those who would lead. Time is a number that others move."""
 
     def __init__(self, topics: Mapping[str, int]) -> None:
+        self.topics = dict(topics)
         self.logs: dict[Partition, Log] = {(topic, k): Log() for topic, count in topics.items() for k in range(count)}
         self.clock = 0.0
         self.fences: dict[str, int] = {}
@@ -56,8 +57,7 @@ class Cluster:
 
     def produce(self, send: Send, transaction: Transaction | None = None) -> int:
         """Append a record; its offset."""
-        count = sum(topic == send.topic for topic, _ in self.logs)
-        partition = send.topic, send.partition % count
+        partition = send.topic, send.partition % self.topics[send.topic]
         log = self.logs[partition]
         offset, time_us = len(log.records), int(self.clock * 1e6)
         log.records.append(Message(*partition, offset, time_us, send.key, send.value))
