@@ -44,6 +44,9 @@ soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the 
 	$(BIN)/python -m pytest -m soak
 	SEKISHO_SCHEDULES=500000 $(BIN)/python -m pytest -k schedule tests/streams/test_simulation.py
 
+webhook-kills: $(READY)  ## kills a worker that delivers fifty times, on a real broker: no alert lost, no gap
+	SEKISHO_WEBHOOK_KILLS=50 $(BIN)/python -m pytest -s tests/streams/webhooks/test_webhook_worker.py -k killed
+
 mutants: $(READY)  ## breaks the engine in thirty places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 

@@ -29,7 +29,11 @@ def config() -> None:
 @CONFIG
 def config_check(file: Path) -> None:
     """Check the settings and print what they come to, without secrets."""
+    from streams.webhooks.addresses import refused_hosts
+
     settings = load_settings(file)
+    if refused := refused_hosts(settings.webhooks):
+        raise SekishoError("\n".join(f"{file}: {each}" for each in refused), "mend [[webhooks]]")
     for name, value in _lines(settings):
         click.echo(f"{name:30} {value}")
 

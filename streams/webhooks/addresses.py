@@ -10,7 +10,7 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterable
 
-from sekisho.webhook_settings import Network
+from sekisho.webhook_settings import Network, Webhook
 
 AddressInfo = tuple[int, int, int, str, tuple[object, ...]]
 # Forms that carry another address, and public ranges that serve no receiver. The first that holds an address names it.
@@ -52,6 +52,7 @@ _REFUSED: tuple[tuple[str, str], ...] = (
 )
 _NETWORKS = tuple((ipaddress.ip_network(network), name) for network, name in _REFUSED)
 _INTERNET_V6 = ipaddress.IPv6Network("2000::/3")
+_A_NAME = "no numeric address"
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 
@@ -67,7 +68,7 @@ def why_refused(address: str, allow: Iterable[Network]) -> str:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return "no numeric address"
+        return _A_NAME
     if any(found in network for network in allow):
         return ""
     for network, name in _NETWORKS:
@@ -79,6 +80,12 @@ def why_refused(address: str, allow: Iterable[Network]) -> str:
         if found not in _INTERNET_V6:
             return "not on the internet"
     return "" if found.is_global else "reserved"
+
+
+def refused_hosts(webhooks: Iterable[Webhook]) -> list[str]:
+    """Subscribers whose URL holds a numeric address that will be refused, a sentence each."""
+    reasons = [(each, why_refused(each.host, each.allow)) for each in webhooks]
+    return [f"webhook {each.id}: {AddressRefused(each.host, why)}" for each, why in reasons if why not in ("", _A_NAME)]
 
 
 def guarded_socket(

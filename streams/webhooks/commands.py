@@ -30,7 +30,10 @@ def webhook() -> None:
 @webhook.command("secret")
 @click.option("--ed25519", is_flag=True, help="A key pair instead: the receiver gets the public key only.")
 def webhook_secret(ed25519: bool) -> None:
-    """Print a new secret; put it where [[webhooks]] reads it, and give it to the receiver."""
+    """Print a new secret.
+
+    Put it where [[webhooks]] reads it, and give it to the receiver.
+    """
     from streams.webhooks.signing import new_key_pair, new_secret
 
     for line in new_key_pair() if ed25519 else (new_secret(),):
@@ -44,12 +47,15 @@ def webhook_secret(ed25519: bool) -> None:
 @click.option("--secret-env", default="WEBHOOK_SECRET", show_default=True, help="For URL: where the secret stands.")
 @click.option("--allow", multiple=True, help="For URL: a network that is refused otherwise, as 127.0.0.1.")
 def webhook_test(url: str | None, file: Path, subscriber: str, secret_env: str, allow: tuple[str, ...]) -> None:
-    """Call URL, or a subscriber of the settings, once, signed, with the type webhook.test; say what it answers."""
+    """Send one signed call of type webhook.test.
+
+    To URL, or to a subscriber of the settings; says what was answered, and ends with 1 unless that was 2xx.
+    """
     if bool(url) == bool(subscriber):
         raise click.UsageError("name a URL, or --subscriber ID")
     found = _subscriber(file, subscriber) if subscriber else _made(url or "", secret_env, allow)
     answer, seconds = asyncio.run(_call(found))
-    click.echo(f"{found.host}: {answer} after {seconds * 1000:.0f} ms")
+    click.echo(f"{found.host}, {seconds * 1000:.0f} ms: {answer}")
     if answer.status is None or not 200 <= answer.status < 300:
         sys.exit(1)
 
@@ -60,7 +66,10 @@ def webhook_test(url: str | None, file: Path, subscriber: str, secret_env: str, 
 @click.option("--catch-up", default="", help="The worker's web side: read from it what is missing.")
 @click.option("--token-env", default="WEBHOOK_TOKEN", show_default=True, help="Where its token stands.")
 def webhook_listen(port: int, secret_env: tuple[str, ...], catch_up: str, token_env: str) -> None:
-    """Receive alerts on loopback, verify every signature, and say which sequences are missing."""
+    """Receive alerts on this machine.
+
+    Verifies every signature, and says which sequences are missing: a model of what a receiver has to do.
+    """
     from streams.webhooks.receiver import Listener
 
     secrets = [_environment(name) for name in secret_env]
@@ -87,7 +96,10 @@ def webhook_redeliver(
     since: datetime | None,
     until: datetime | None,
 ) -> None:
-    """Send alerts to SUBSCRIBER again: same ids, same sequences. Works for a receiver that answered 410, too."""
+    """Send alerts to SUBSCRIBER again.
+
+    Under the same ids and sequences; also to a receiver that has answered 410.
+    """
     from streams.broker import BrokerError
     from streams.webhooks.records import Delivery
     from streams.webhooks.redeliver import redeliver
@@ -136,7 +148,7 @@ def _made(url: str, secret_env: str, allow: tuple[str, ...]) -> Webhook:
     table = {"id": "test", "url": url, "secrets": [{"env": secret_env}], "allow": list(allow)}
     found = reader.read([table])
     if not found:
-        raise SekishoError("\n".join(problems), "sekisho webhook test --help")
+        raise SekishoError("\n".join(problems), "mend the URL or the secret; --allow opens addresses that are refused")
     return found[0]
 
 

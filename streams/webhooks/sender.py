@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -134,7 +135,7 @@ def _problem(error: Exception, webhook: Webhook) -> str:
         case aiohttp.ClientConnectorDNSError():
             return f"the name {webhook.host} was not resolved"
         case aiohttp.ClientConnectorError(os_error=found):
-            return f"no connection ({found.strerror or type(found).__name__})"
+            return f"no connection ({os.strerror(found.errno) if found.errno else type(found).__name__})"
         case _:
             return f"the connection broke ({type(error).__name__})"
 
