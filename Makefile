@@ -47,6 +47,9 @@ soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the 
 webhook-kills: $(READY)  ## kills a worker that delivers fifty times, on a real broker: no alert lost, no gap
 	SEKISHO_WEBHOOK_KILLS=50 $(BIN)/python -m pytest -s tests/streams/webhooks/test_webhook_worker.py -k killed
 
+chaos: $(READY)  ## 200 kills, 30 zombies and 20 broker crashes on a real broker (Java and Maven), about 15 minutes
+	SEKISHO_REQUIRE_KAFKA=1 SEKISHO_CHAOS=200,30,20 $(BIN)/python -m pytest -s tests/streams/test_chaos.py
+
 mutants: $(READY)  ## breaks the engine in thirty places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 

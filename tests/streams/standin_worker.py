@@ -1,55 +1,98 @@
-"""A lane with the stand-in scorer, a process of its own: standin_worker BOOTSTRAP PREFIX DELIVERY ARMED
+"""A lane with the stand-in scorer, a process of its own: standin_worker BOOTSTRAP PREFIX DELIVERY FOLDER
 
-While the file ARMED says "commit before", the next commit is this process's last act.
+While the file FOLDER/armed says "commit before", the next commit is this process's last act. The workers of a folder
+share their snapshots.
 """
 
 import os
+import pickle
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
+
+from confluent_kafka import Producer
 
 from streams.broker import Send
 from streams.client import KafkaBroker, KafkaWriter
+from streams.journal_tail import Place
 from streams.lane import Lane
-from tests.streams.standins import Kept, Offered
+from tests.streams.standins import Folding, Kept, Offered
 from tests.streams.test_lane import settings_for
 
 BOOTSTRAP, PREFIX, DELIVERY = sys.argv[1:4]
-ARMED = Path(sys.argv[4])
+FOLDER = Path(sys.argv[4])
+ARMED = FOLDER / "armed"
+COMMIT_S = 0.002  # about the middle of one
 
 
-def reached(point: str) -> None:
-    """Die here if this is the armed point."""
+def reached(point: str, within_s: float = 0.0) -> None:
+    """Die here, or a moment later, if this is the armed point."""
     try:
         if ARMED.read_text() != point:
             return
         ARMED.unlink()
     except FileNotFoundError:
         return
+    if within_s:
+        Thread(target=_die, args=(within_s,), daemon=True).start()
+    else:
+        _die(0.0)
+
+
+def _die(after_s: float) -> None:
+    time.sleep(after_s)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class FiledSnapshots(Kept):
+    """Snapshots in one file, replaced whole."""
+
+    file = FOLDER / "snapshots"
+
+    def save(self, scorer: Folding, place: Place, now: float, active: bool) -> None:  # type: ignore[override]
+        super().save(scorer, place, now, active)
+        fresh = self.file.with_suffix(f".{os.getpid()}")
+        fresh.write_bytes(pickle.dumps(self.shelf))
+        reached("snapshot")
+        fresh.rename(self.file)
+
+    def load(self, trust: bool) -> tuple[Folding, Place]:
+        if self.file.exists():
+            self.shelf |= pickle.loads(self.file.read_bytes())
+        return super().load(trust)
+
+
 class ArmedWriter(KafkaWriter):
+    def __init__(self, producer: Producer, transactional: bool) -> None:
+        super().__init__(producer, transactional)
+        reached("takeover")
+
     def begin(self) -> None:
         reached("begin before")
         super().begin()
 
     def send(self, sends: Sequence[Send]) -> None:
-        super().send(sends[: len(sends) // 2])
-        if len(sends) > 1:
-            self.producer.flush(5)
-            reached("send within")
-        super().send(sends[len(sends) // 2 :])
+        half = len(sends) // 2
+        for part, point in ((sends[:half], "send within"), (sends[half:-1], "journal before")):
+            if part:
+                super().send(part)
+                self.producer.flush(5)  # so that the last offset told is the journal record's
+                reached(point)
+        super().send(sends[-1:])
 
     def commit(self) -> int | None:
         reached("commit before")
+        reached("commit within", COMMIT_S)
         offset = super().commit()
         reached("commit after")
         return offset
 
     def append(self, send: Send) -> int:
         reached("append before")
+        reached("append within", COMMIT_S / 2)
         offset = super().append(send)
         reached("append after")
         return offset
@@ -62,7 +105,7 @@ class ArmedWriter(KafkaWriter):
 def main() -> None:
     settings = settings_for(BOOTSTRAP, PREFIX, DELIVERY)
     clients = KafkaBroker(settings, ArmedWriter)
-    kept = Kept(prefix=PREFIX)
+    kept = FiledSnapshots(prefix=PREFIX)
 
     def log(line: str) -> None:
         print(line, flush=True)

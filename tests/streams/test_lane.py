@@ -1,11 +1,7 @@
 """The lane on a real broker: each payment decided once, whatever happens to lanes and broker."""
 
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +16,6 @@ from streams.lane import ACTIVE, Lane
 from streams.topics import create_topics
 from tests.streams.standins import Folding, Kept, Offered, merged
 
-ROOT = Path(__file__).parents[2]
 SESSION_MS = 1500
 
 
@@ -32,7 +27,7 @@ def settings_for(bootstrap: str, prefix: str, delivery: str = "exactly-once") ->
 
 
 def produce(settings: Settings, count: int, rate: float = 0.0) -> None:
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "linger.ms": 1, "acks": "all"})
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "linger.ms": 1, "acks": "all", "log_level": 0})
     for k in range(count):
         value = b"malformed" if k % 50 == 7 else b"payment"
         producer.produce(settings.topics.input[0], value, partition=k * k % 3)
@@ -127,110 +122,3 @@ def test_a_standby_takes_over_warm(broker: KafkaBroker, prefix: str) -> None:
     second.close()
     assert second.fold.status.differences == 0 and second.fold.status.rebuilds == 1
     check(settings, prefix)
-
-
-class Workers:
-    """Lanes in processes of their own, by name, each with a log of its phases."""
-
-    def __init__(self, settings: Settings, prefix: str, folder: Path) -> None:
-        self.command = [sys.executable, "-m", "tests.streams.standin_worker", settings.kafka.bootstrap, prefix]
-        self.command += [settings.lane.delivery, str(folder / "armed")]
-        self.folder = folder
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str) -> None:
-        with (self.folder / f"{name}.log").open("wb") as log:
-            self.running[name] = subprocess.Popen(self.command, cwd=ROOT, stdout=log, stderr=log)
-
-    def arm(self, point: str) -> None:
-        """The next worker that comes to this point kills itself: "commit before", "send within", "commit after"."""
-        (self.folder / "armed.new").write_text(point)
-        (self.folder / "armed.new").rename(self.folder / "armed")
-
-    def phase(self, name: str) -> str:
-        """What the worker said last of itself, or "dead"."""
-        lines = (self.folder / f"{name}.log").read_text().splitlines()
-        phases = [line.removeprefix("phase ") for line in lines if line.startswith("phase ")]
-        return "dead" if self.running[name].poll() is not None else phases[-1] if phases else ""
-
-    def wait(self, phase: str, names: str = "ab", seconds: float = 40.0) -> str:
-        """The name of a worker that is in this phase."""
-        deadline = time.monotonic() + seconds
-        while True:
-            for name in names:
-                if self.phase(name) == phase:
-                    return name
-            assert time.monotonic() < deadline, {name: self.phase(name) for name in self.running}
-            time.sleep(0.02)
-
-    def kill(self, name: str) -> None:
-        self.running[name].kill()
-        self.running[name].wait()
-
-    def pause(self, name: str, seconds: float) -> None:
-        self.running[name].send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        self.running[name].send_signal(signal.SIGCONT)
-
-    def __enter__(self) -> "Workers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for name in self.running:
-            self.kill(name)
-
-
-ONCE = ("begin before", "send within", "commit before", "commit after", "kill", "zombie", "broker", "standby")
-LEAST = ("append before", "append after", "send within", "flush before", "kill", "zombie", "broker", "standby")
-
-
-@pytest.mark.parametrize(("delivery", "acts"), [("exactly-once", ONCE), ("at-least-once", LEAST)])
-def test_kills_zombies_and_a_broker_crash(
-    tmp_path: Path, broker: KafkaBroker, prefix: str, delivery: str, acts: Sequence[str]
-) -> None:
-    """L10: kills at armed points and at random, a process stopped past its session, and a SIGKILL of the broker, while
-    payments come: nothing is lost, doubled (exactly once) or changed."""
-    settings = settings_for(broker.bootstrap, prefix, delivery)
-    create_topics(settings)
-    with Workers(settings, prefix, tmp_path) as workers:
-        workers.start("a")
-        workers.start("b")
-        for act in acts:
-            name = workers.wait("active")
-            produce(settings, 300, rate=2000)
-            started = time.monotonic()
-            _act(act, workers, name, broker, settings)
-            workers.wait("active")
-            print(f"{delivery}: {act}: active again within {time.monotonic() - started:.2f} s")
-            produce(settings, 300, rate=2000)
-        _drain(settings)
-    check(settings, prefix, exactly=delivery == "exactly-once")
-
-
-def _act(act: str, workers: Workers, active: str, broker: KafkaBroker, settings: Settings) -> None:
-    other = "b" if active == "a" else "a"
-    match act:
-        case "kill" | "standby":
-            victim = active if act == "kill" else other
-            workers.kill(victim)
-            workers.start(victim)
-        case "zombie":
-            workers.pause(active, SESSION_MS / 1000 + 1.5)
-        case "broker":
-            broker.restart()
-        case _:
-            workers.arm(act)
-            produce(settings, 300)
-            workers.start(workers.wait("dead"))
-
-
-def _drain(settings: Settings, seconds: float = 60.0) -> None:
-    """Wait until the journal reaches the inputs' ends."""
-    topics, deadline = settings.topics, time.monotonic() + seconds
-    ends = {(m.topic, m.partition): m.offset + 1 for m in read_all(settings, topics.input[0])}
-    done: dict[tuple[str, int], int] = {}
-    while done != ends:
-        assert time.monotonic() < deadline, (done, ends)
-        time.sleep(0.5)
-        records = [decode(m.value or b"") for m in read_all(settings, topics.journal)]
-        done = {(r.topic, r.partition): r.end for record in records for r in record.ranges}
