@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from kafka import TopicPartition
+from kafka.admin import KafkaAdminClient
 
 from replay.state_commands import state as state_group
 from replay.verify_command import verify_command
@@ -42,7 +44,7 @@ def longer(sql: str) -> str:
 
 
 def sekisho(worker: Worker, *words: str) -> Result:
-    return CliRunner().invoke(pack_group, [*words, "--config", str(worker.config)])
+    return CliRunner().invoke(pack_group, [*words, "--config", str(worker.config)], env={"COLUMNS": "200"})
 
 
 def journal(settings: Settings) -> list[JournalRecord]:
@@ -180,3 +182,38 @@ def test_a_worker_begins_with_history(tmp_path: Path, workers: tuple[Worker, Wor
     assert proof.exit_code == 0 and "MATCH" in proof.output, proof.output
     bare = CliRunner().invoke(verify_command, ["--config", str(one.config)])
     assert isinstance(bare.exception, SekishoError) and "begins after a history" in str(bare.exception)
+
+
+def test_too_little_log(tmp_path: Path, workers: tuple[Worker, Worker], lines: list[bytes]) -> None:
+    """Retention has taken the log's beginning: the pack is refused, or knows less and says so; what it decides is
+    verified from there, and a worker that starts without any state of it comes to the same."""
+    one, two = workers
+    one.start()
+    one.wait(lambda status: status.get("phase") == "active")
+    _send(one.settings, lines[:1500], 0)
+    old = one.wait(_decided(1500))["pack"]
+    topic = one.settings.topics.input[0]
+    admin = KafkaAdminClient(bootstrap_servers=one.settings.kafka.bootstrap)
+    admin.delete_records({TopicPartition(topic, k): 200 for k in range(4)})
+    admin.close()
+    better = changed(tmp_path, "better", longer, "features.sql")
+    told = sekisho(one, "publish", str(better), "--wait", "120")
+    assert isinstance(told.exception, SekishoError) and "hold the log only behind batch" in str(told.exception), told
+    assert one.status()["pack"] == old
+
+    with Stream(one, lines[1500:]):
+        told = sekisho(one, "publish", str(better), "--accept-cold", "--wait", "120")
+        assert told.exit_code == 0 and "decides since batch" in told.output, (told.output, told.exception)
+    assert "cold behind batch" in sekisho(one, "list").output
+    one.wait(lambda status: journal(one.settings)[-1].sequence == status["sequence"])
+    records = journal(one.settings)
+    assert one.end(signal.SIGTERM) == 0
+    proof = CliRunner().invoke(verify_command, ["--config", str(one.config), "--from", str(records[-1].since)])
+    assert proof.exit_code == 0 and "MATCH" in proof.output, proof.output
+
+    shutil.copytree(tmp_path / "one-state", tmp_path / "two-state")
+    for kept in (tmp_path / "two-state").glob(f"*-{records[-1].pack[:12]}"):
+        shutil.rmtree(kept)
+    two.start()
+    status = two.wait(lambda status: status.get("phase") == "active")
+    assert status["pack"] == records[-1].pack and not status["differences"]

@@ -22,9 +22,11 @@ from sekisho.settings import LaneSettings, TopicSettings
 from streams.broker import BrokerError, Send, Writer
 from streams.feed import Feed
 from streams.fold import Fold
+from streams.journal_tail import Place
 from streams.lane import Lane
-from streams.outputs import Outputs, Pending, Request
+from streams.outputs import Outputs, Pending, Request, Scorer
 from streams.simulated import Cluster, SimulatedBroker, Transaction
+from streams.switching import Switching
 from tests.streams.standins import Folding, Kept, Offered, Shelf, merged
 
 TOPICS = TopicSettings(("payments",), journal="journal", control="control", dead_letters="dead")
@@ -230,6 +232,7 @@ def judged(seeds: range, delivery: str) -> tuple[Counter[str], Counter[str]]:
         except BaseException as error:
             raise AssertionError(f"seed {seed}, {delivery}: {error!r}") from error
         faults += world.faults
+        faults["switch"] += sum(record.since == record.sequence > 0 for record in world.counting())
         for lane in world.lanes.values():
             fold = lane.fold.status
             seen.update(fencings=lane.status.fencings, folded=fold.folded, rebuilds=fold.rebuilds)
@@ -246,7 +249,7 @@ def test_no_schedule_loses_doubles_or_changes_anything(delivery: str) -> None:
         for some, more in pool.map(judged, chunks, [delivery] * len(chunks)):
             faults, seen = faults + some, seen + more
     print(f"{delivery}: {SEEDS / (time.monotonic() - started) * 60:,.0f} schedules a minute; {dict(faults)}")
-    assert min(faults[fault] for fault in ("kill", "lose", "stop", "expire")) > SEEDS // 10
+    assert min(faults[fault] for fault in ("kill", "lose", "stop", "expire", "switch")) > SEEDS // 10
     assert seen["folded"] and seen["rebuilds"] and (seen["fencings"] or delivery == "at-least-once")
 
 
@@ -335,9 +338,26 @@ def _merges_by_partition(heads: Sequence[Sequence[Message]]) -> tuple[object, li
     return np.arange(len(messages)), messages
 
 
+def _switches_when_near(switching: Switching, request: Request, place: Place, most: int, taken: bool) -> Scorer | None:
+    """A batch or two cannot matter: payments must not wait."""
+    level = TOWARDS(switching, request, place, most, taken)
+    if level is None and taken and switching.near(place) and switching.warming is not None:
+        level = switching.warming.scorer
+        switching.drop()
+    return level
+
+
+def _carries_over(fold: Fold, scorer: Scorer | None) -> None:
+    """The new pack goes on with the state that is there."""
+    if scorer is not None:
+        scorer.state = fold.scorer.state  # type: ignore[attr-defined]
+    TAKE_OVER(fold, scorer)
+
+
 RECOVER, OPEN_WRITER, PUBLISH = Lane._recover, Lane._open_writer, Lane._publish
 SEND_UNCONFIRMED = Lane._send_unconfirmed
-INPUTS, DECIDE = Fold._inputs, Fold.decide
+INPUTS, DECIDE, TAKE_OVER = Fold._inputs, Fold.decide, Fold._take_over
+TOWARDS = Switching._towards
 BOTH, ONCE, LEAST = ("exactly-once", "at-least-once"), ("exactly-once",), ("at-least-once",)
 
 
@@ -354,6 +374,8 @@ BOTH, ONCE, LEAST = ("exactly-once", "at-least-once"), ("exactly-once",), ("at-l
         (LEAST, {"Lane._publish": _asks_nobody}),
         (LEAST, {"Lane._publish": _sends_before_the_journal}),
         (BOTH, {"merge": _merges_by_partition}),
+        (BOTH, {"Switching._towards": _switches_when_near}),
+        (BOTH, {"Fold._take_over": _carries_over}),
     ],
     ids=lambda value: "+".join(bug.__name__.strip("_") for bug in value.values()) if isinstance(value, dict) else "",
 )
@@ -361,7 +383,7 @@ def test_planted_bugs_are_found(
     deliveries: Sequence[str], bugs: dict[str, Callable[..., object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The simulation is judged: each of these would lose, double or change something, and is caught."""
-    homes = {"Lane": Lane, "Fold": Fold}
+    homes = {"Lane": Lane, "Fold": Fold, "Switching": Switching}
     for name, bug in bugs.items():
         if name == "merge":
             monkeypatch.setattr("streams.feed.merge_order", bug)
