@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test test-gpu check quick soak mutants bench clean
+.PHONY: demo live test test-gpu check quick soak kills mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -44,7 +44,7 @@ soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the 
 	$(BIN)/python -m pytest -m soak
 	SEKISHO_SCHEDULES=500000 $(BIN)/python -m pytest -k schedule tests/streams/test_simulation.py
 
-webhook-kills: $(READY)  ## kills a worker that delivers fifty times, on a real broker: no alert lost, no gap
+kills: $(READY)  ## kills a worker that delivers fifty times, on a real broker: no alert lost, no gap
 	SEKISHO_WEBHOOK_KILLS=50 $(BIN)/python -m pytest -s tests/streams/webhooks/test_webhook_worker.py -k killed
 
 chaos: $(READY)  ## 200 kills, 30 zombies and 20 broker crashes on a real broker (Java and Maven), about 15 minutes

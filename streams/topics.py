@@ -14,6 +14,8 @@ from sekisho.errors import SekishoError
 from sekisho.settings import KafkaSettings, Settings
 
 _DAY_MS = 86_400_000
+# Only closed segments are compacted, and whoever takes over reads all that is left.
+_SMALL_SEGMENTS = {"segment.bytes": str(16 * 1024 * 1024), "segment.ms": str(3_600_000)}
 _FINE = (0, 36)  # made; another process made it meanwhile
 _ANSWER_WITHIN_MS = 10_000
 
@@ -54,7 +56,7 @@ def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpe
         TopicSpec(topics.packs, 1, topics.replication, compacted, single=True),
         *(
             TopicSpec(name, 1, topics.replication, configs, single=True)
-            for name, configs in ((topics.deliveries, outputs), (topics.webhooks, compacted))
+            for name, configs in ((topics.deliveries, outputs), (topics.webhooks, compacted | _SMALL_SEGMENTS))
             if settings.webhooks
         ),
     )

@@ -14,6 +14,7 @@ from streams.webhooks.feed import Feed
 from streams.webhooks.outbox import Outbox, Undelivered
 
 _PATIENCE_S = 30.0
+_FEED_ENDS_S = 2.0
 _T = TypeVar("_T")
 Saves = tuple[list[tuple[str, dict[str, Any]]], list[Undelivered]]
 
@@ -63,6 +64,8 @@ class CourierOffice:
         """Stop delivering."""
         for feed in self.feeds:
             feed.stop()
+        for feed in self.feeds:
+            feed.thread.join(_FEED_ENDS_S)
         self.feeds = []
         if self._tasks:
             self._on_loop(self._shut())

@@ -17,7 +17,7 @@ from sekisho.alert_filter import AlertFilter
 from sekisho.log import Message as Record
 from sekisho.settings import TopicSettings
 from sekisho.webhook_settings import Webhook
-from streams.broker import Broker, BrokerError, FencedError, Leadership, Reader, Send, Writer
+from streams.broker import Broker, BrokerError, FencedError, Leadership, Partition, Reader, Send, Writer
 from streams.webhooks.office import Office
 from streams.webhooks.outbox import Outbox
 from streams.webhooks.records import ROUTER, Place, Routed, encode_delivery, encode_undelivered, subscriber_key
@@ -100,10 +100,23 @@ class Router:
         deliveries = (self.topics.deliveries, 0)
         _, end = self.broker.bounds([deliveries])[deliveries]
         self.office.open([self._outbox(webhook, kept, end) for webhook, _ in self.webhooks])
-        partitions = self.broker.partitions([self.topics.alerts])
-        self._reader = self.broker.reader({place: self.routed.positions.get(place[1]) for place in partitions})
+        self._reader = self.broker.reader(self._positions())
         self.status.phase, self.status.sequences = ROUTING, self.routed.sequences
         self._saved_s = self._noted_s = 0.0
+
+    def _positions(self) -> dict[Partition, int | None]:
+        """Where to read the alerts on. What retention has removed meanwhile is told, and passed over."""
+        bounds = self.broker.bounds(self.broker.partitions([self.topics.alerts]))
+        positions: dict[Partition, int | None] = {}
+        for place, (low, _) in bounds.items():
+            position = self.routed.positions.get(place[1])
+            if position is not None and position < low:
+                self.log(
+                    f"{place[0]}[{place[1]}]: offsets {position} to {low - 1} are gone by retention, and not routed"
+                )
+                position = low
+            positions[place] = position
+        return positions
 
     def _kept(self) -> dict[bytes, bytes]:
         """The newest value of each key of the webhooks topic."""

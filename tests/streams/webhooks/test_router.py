@@ -192,3 +192,24 @@ def test_the_kept_state_is_what_the_next_router_starts_from() -> None:
     newest = {r.key: json.loads(r.value or b"") for r in cluster.committed(TOPICS.webhooks)[0]}
     assert newest[b"router"]["sequences"]["all"] == 10 and newest[b"router"]["positions"]["0"] == 10
     assert set(newest) == {b"router", *(f"subscriber {hook.id}".encode() for hook in HOOKS)}
+
+
+def test_alerts_that_retention_has_removed_are_told_and_passed_over() -> None:
+    """A worker that was away for longer than the alerts are kept goes on with what is left, and says what is not."""
+    cluster, told = cluster_of(), list[str]()
+    broker = SimulatedBroker(cluster, "w", lambda op: None, lambda: False)
+    for k in range(3):
+        cluster.produce(Send("alerts", 0, None, raw_alert(k)))
+    router = Router(broker, TOPICS, HOOKS[:1], Deaf())
+    for _ in range(4):
+        router.turn()
+    router.close()
+    for k in range(3, 8):
+        cluster.produce(Send("alerts", 0, None, raw_alert(k)))
+    broker.bounds = lambda places: {place: (5 if place == ("alerts", 0) else 0, 8) for place in places}
+    router = Router(broker, TOPICS, HOOKS[:1], Deaf(), told.append)
+    for _ in range(4):
+        router.turn()
+    assert [d.alert["payment_id"] for d in deliveries(cluster)] == ["p0", "p1", "p2", "p5", "p6", "p7"]
+    assert [d.to["all"][0] for d in deliveries(cluster)] == [1, 2, 3, 4, 5, 6]
+    assert told == ["alerts[0]: offsets 3 to 4 are gone: retention; not routed"]
