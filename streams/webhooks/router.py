@@ -111,9 +111,7 @@ class Router:
         for place, (low, _) in bounds.items():
             position = self.routed.positions.get(place[1])
             if position is not None and position < low:
-                self.log(
-                    f"{place[0]}[{place[1]}]: offsets {position} to {low - 1} are gone by retention, and not routed"
-                )
+                self.log(f"{place[0]}[{place[1]}]: offsets {position} to {low - 1} are gone: retention; not routed")
                 position = low
             positions[place] = position
         return positions
