@@ -57,20 +57,40 @@ def build_lists(lists: Mapping[str, Sequence[Entry]]) -> ListTables:
             spans += periods
     arrays = (np.array(keys, np.int64).reshape(-1, 5), np.array(spans, np.int64).reshape(-1, 2))
     raw = np.frombuffer(bytes(text), np.uint8)
-    slots = np.full(1 << (2 * len(keys) + 1).bit_length(), -1, np.int64)
-    _fill(slots, arrays[0], raw)
+    slots = _new_slots(len(keys))
+    _fill(slots, arrays[0], raw, 0)
     return ListTables({name: k for k, name in enumerate(lists)}, slots, *arrays, raw)
 
 
-@kernel
-def _fill(slots: Ints, keys: Ints, text: Bytes) -> None:
-    mask = slots.size - 1
-    for k in range(keys.shape[0]):
-        start = keys[k, 1]
-        at = np.int64(hash_bytes(text, start, keys[k, 2] - start, keys[k, 0])) & mask
-        while slots[at] >= 0:
-            at = (at + 1) & mask
-        slots[at] = k
+def with_spans(tables: ListTables, changes: Mapping[tuple[int, str], Sequence[tuple[int, int]]]) -> ListTables:
+    """The tables with other (starts_us, expires_us) for some values, by list number and value.
+
+    A value without spans is on the list no more. The tables given stay as they are; the rows of old spans are left.
+    """
+    keys, text, spans, added = tables.keys.copy(), bytearray(), list[tuple[int, int]](), list[tuple[int, ...]]()
+    for (number, value), periods in changes.items():
+        raw, first = value.encode(), len(tables.spans) + len(spans)
+        row = _row_of(number, np.frombuffer(raw, np.uint8), tables.slots, keys, tables.text)
+        if row >= 0:
+            keys[row, 3:] = first, first + len(periods)
+        else:
+            start = len(tables.text) + len(text)
+            added.append((number, start, start + len(raw), first, first + len(periods)))
+            text += raw
+        spans += periods
+    keys = np.concatenate([keys, np.array(added, np.int64).reshape(-1, 5)])
+    values = np.concatenate([tables.text, np.frombuffer(bytes(text), np.uint8)])
+    values.flags.writeable = False  # as those of a pack: one type of array for the kernels
+    grown = 2 * len(keys) >= tables.slots.size
+    slots = _new_slots(len(keys)) if grown else tables.slots.copy()
+    _fill(slots, keys, values, 0 if grown else len(tables.keys))
+    return ListTables(
+        tables.index, slots, keys, np.concatenate([tables.spans, np.array(spans, np.int64).reshape(-1, 2)]), values
+    )
+
+
+def _new_slots(values: int) -> Ints:
+    return np.full(1 << (2 * values + 1).bit_length(), -1, np.int64)
 
 
 @inner
@@ -81,6 +101,31 @@ def _same_bytes(a: Bytes, start: int, end: int, b: Bytes, b_start: int, b_end: i
         if a[start + k] != b[b_start + k]:
             return False
     return True
+
+
+@kernel
+def _row_of(number: int, value: Bytes, slots: Ints, keys: Ints, text: Bytes) -> int:
+    """The row of a value of a list, or -1."""
+    mask = slots.size - 1
+    at = np.int64(hash_bytes(value, 0, value.size, number)) & mask
+    while slots[at] >= 0:
+        k = slots[at]
+        if keys[k, 0] == number and _same_bytes(value, 0, value.size, text, keys[k, 1], keys[k, 2]):
+            return int(k)
+        at = (at + 1) & mask
+    return -1
+
+
+@kernel
+def _fill(slots: Ints, keys: Ints, text: Bytes, first: int) -> None:
+    """Enter the rows of `keys` from `first` on."""
+    mask = slots.size - 1
+    for k in range(first, keys.shape[0]):
+        start = keys[k, 1]
+        at = np.int64(hash_bytes(text, start, keys[k, 2] - start, keys[k, 0])) & mask
+        while slots[at] >= 0:
+            at = (at + 1) & mask
+        slots[at] = k
 
 
 @inner

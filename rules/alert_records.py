@@ -57,13 +57,25 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What somebody did about a group, when (microseconds UTC, as they say), and their note."""
+
+    action: str
+    by: str
+    time_us: int
+    note: str
+    until_us: int | None = None
+    disposition: str = ""
+
+
+@dataclass(frozen=True)
 class Notification:
     """What goes out. `id` and `group_id` are stable: a replay gives the same.
 
     kind: opened, escalated, closed, storm or storm_over.   sequence: its number within the group, from 0.
     alert: the decision that caused it; of `closed` and `storm_over` the first of all.
     outcome, rule_ids, typologies, amount, members: of the whole group so far; of a storm, of all that it lists.
-    groups: the ids of the groups that a storm lists.
+    groups: the ids of the groups that a storm lists.   marks: what people have done about the group so far.
     """
 
     id: str
@@ -77,6 +89,7 @@ class Notification:
     amount: int
     members: tuple[Member, ...]
     groups: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     @property
     def count(self) -> int:

@@ -8,6 +8,9 @@ The clock is the log's watermark W (law L4), so a replay groups as live did. For
   4. An alert that joins escalates its group when its outcome is stronger than the group's, its typology is new, or once
      a group its money has reached `amount_factor` times what was last told (whichever of them `escalate_on` names).
 What goes out: `opened`, `escalated`, and `closed` if decisions joined after the last of those.
+What people do about a group is marked on it, and told with whatever is told of it from then on. One that somebody
+closes is told `closed` at once, and the next alert of its key opens another. A snoozed one is not told to have
+escalated until W reaches the snooze's end; then it is, if it has.
 Beyond `storm_limit` new groups of one leading rule in an hour of the clock, new ones are not told one by one: a single
 `storm` lists the hour's groups, and `storm_over` lists what came after it, when the hour has passed.
 """
@@ -25,14 +28,16 @@ from rules.alert_records import (
     STORM,
     STORM_OVER,
     Alert,
+    Mark,
     Member,
     Notification,
     build_alert,
     stable_id,
 )
+from rules.controls import CLOSE, SNOOZE, AlertMark
 from rules.records import HOUR_US, OUTCOMES, AlertPolicy
 
-__all__ = ["Alert", "AlertState", "Notification", "build_alert", "group_alerts"]
+__all__ = ["Alert", "AlertState", "Notification", "build_alert", "group_alerts", "mark_alert"]
 
 
 @dataclass
@@ -53,15 +58,22 @@ class Gathering:
     told: int = 0
     told_amount: int = 0
     sequence: int = 0
+    marks: list[Mark] = field(default_factory=list)
+    owed: Alert | None = None  # the last alert that escalated it while it was snoozed
 
 
 @dataclass
 class AlertState:
-    """Open groups by key, the one joined longest ago first; the current hour's new groups by leading rule."""
+    """Open groups by key, the one joined longest ago first; the current hour's new groups by leading rule.
+
+    snoozed: until when, by key.   unmatched: marks on groups that were not open.
+    """
 
     hour: int | None = None
     groups: dict[str, Gathering] = field(default_factory=dict)
     storms: dict[str, Gathering] = field(default_factory=dict)
+    snoozed: dict[str, int] = field(default_factory=dict)
+    unmatched: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain values, for a snapshot. The order of the groups is part of the state."""
@@ -73,7 +85,7 @@ class AlertState:
         groups, storms = (
             {key: _gathering(value) for key, value in plain[name].items()} for name in ("groups", "storms")
         )
-        return cls(plain["hour"], groups, storms)
+        return cls(plain["hour"], groups, storms, plain["snoozed"], plain["unmatched"])
 
 
 def group_alerts(policy: AlertPolicy, state: AlertState, alerts: Iterable[Alert]) -> list[Notification]:
@@ -82,10 +94,11 @@ def group_alerts(policy: AlertPolicy, state: AlertState, alerts: Iterable[Alert]
 
 
 def _take_in(policy: AlertPolicy, state: AlertState, alert: Alert) -> list[Notification]:
-    out = [*_close_quiet(policy, state, alert.clock_us), *_end_storms(state, alert.clock_us)]
-    group = state.groups.pop(alert.key, None)
+    out = [*_wake(state, alert.clock_us), *_close_quiet(policy, state, alert.clock_us)]
+    out += _end_storms(state, alert.clock_us)
+    group = state.groups.get(alert.key)
     if group and alert.clock_us - group.first.clock_us >= policy.max_open_us:
-        out += _close(group)
+        out += _close(state, alert.key)
         group = None
     if group is None:
         group = _gather(stable_id("group", alert.decision_id), alert)
@@ -95,13 +108,42 @@ def _take_in(policy: AlertPolicy, state: AlertState, alert: Alert) -> list[Notif
         _join(group, alert)
         if reasons:
             group.raised = group.raised or "amount" in reasons
-            out.append(_tell(group, ESCALATED, alert))
+            if alert.key in state.snoozed:
+                group.owed = alert
+            else:
+                out.append(_tell(group, ESCALATED, alert))
         elif group.held and (storm := state.storms.get(group.first.leading_rule)) and storm.held:
             _join(storm, alert)
             group.told += 1
     if alert.key:
+        state.groups.pop(alert.key, None)
         state.groups[alert.key] = group  # at the end: the order of the last joining
     return out
+
+
+def mark_alert(state: AlertState, mark: AlertMark) -> list[Notification]:
+    """Mark the open group, or the hour's storm, that has the id, and say what goes out. One that is over is counted."""
+    note = Mark(mark.action, mark.by, mark.time_us, mark.why, mark.until_us, mark.disposition)
+    for storm in (storm for storm in state.storms.values() if storm.id == mark.group):
+        storm.marks.append(note)
+        return []
+    key = next((key for key, group in state.groups.items() if group.id == mark.group), None)
+    if key is None:
+        state.unmatched += 1
+        return []
+    state.groups[key].marks.append(note)
+    if mark.action == SNOOZE and mark.until_us is not None:
+        state.snoozed[key] = mark.until_us
+    return _close(state, key, by_hand=True) if mark.action == CLOSE else []
+
+
+def _wake(state: AlertState, clock_us: int) -> list[Notification]:
+    """End the snoozes that are over. Groups that escalated meanwhile are told, the one joined longest ago first."""
+    over = {key for key, until_us in state.snoozed.items() if clock_us >= until_us}
+    for key in over:
+        del state.snoozed[key]
+    groups = [group for key, group in state.groups.items() if key in over] if over else []
+    return [_tell(group, ESCALATED, group.owed) for group in groups if group.owed is not None]
 
 
 def _close_quiet(policy: AlertPolicy, state: AlertState, clock_us: int) -> list[Notification]:
@@ -110,8 +152,7 @@ def _close_quiet(policy: AlertPolicy, state: AlertState, clock_us: int) -> list[
         key, group = next(iter(state.groups.items()))
         if clock_us - group.last_clock_us <= policy.quiet_us:
             break
-        del state.groups[key]
-        out += _close(group)
+        out += _close(state, key)
     return out
 
 
@@ -124,8 +165,10 @@ def _end_storms(state: AlertState, clock_us: int) -> list[Notification]:
     return [_tell(storm, STORM_OVER, storm.first) for storm in over]
 
 
-def _close(group: Gathering) -> list[Notification]:
-    return [_tell(group, CLOSED, group.first)] if group.told < len(group.members) else []
+def _close(state: AlertState, key: str, by_hand: bool = False) -> list[Notification]:
+    state.snoozed.pop(key, None)
+    group = state.groups.pop(key)
+    return [_tell(group, CLOSED, group.first)] if by_hand or group.told < len(group.members) else []
 
 
 def _opened(policy: AlertPolicy, state: AlertState, group: Gathering, alert: Alert) -> list[Notification]:
@@ -185,16 +228,22 @@ def _tell(gathering: Gathering, kind: str, alert: Alert) -> Notification:
         amount=gathering.amount,
         members=tuple(gathering.members),
         groups=tuple(gathering.groups),
+        marks=tuple(gathering.marks),
     )
-    gathering.sequence += 1
+    gathering.sequence, gathering.owed = gathering.sequence + 1, None
     gathering.told, gathering.told_amount = len(gathering.members), gathering.amount
     return notification
 
 
 def _gathering(plain: dict[str, Any]) -> Gathering:
-    first = {name: _tuples(value) for name, value in plain["first"].items()}
     members = [Member(**member) for member in plain["members"]]
-    return Gathering(**{**plain, "first": Alert(**first), "members": members})
+    marks = [Mark(**mark) for mark in plain["marks"]]
+    owed = plain["owed"] and _alert(plain["owed"])
+    return Gathering(**{**plain, "first": _alert(plain["first"]), "members": members, "marks": marks, "owed": owed})
+
+
+def _alert(plain: dict[str, Any]) -> Alert:
+    return Alert(**{name: _tuples(value) for name, value in plain.items()})
 
 
 def _tuples(value: Any) -> Any:

@@ -64,17 +64,24 @@ class RuleResults:
     """What m live and k shadow rules said of n events.
 
     status: uint8[m, n] of NO_HIT, HIT, UNKNOWN, FAILED.   lifted: uint8[m, n], 1 where an exempt took the rule away.
+    muted: uint8[m, n], 1 where somebody has muted the rule; such a rule is not lifted, too.
     outcome: int8[n], index into OUTCOMES.   counts: int64[m, 4], events by status.   shadow_*: the same of shadows.
     """
 
     rules: tuple[Rule, ...]
     status: Bytes
     lifted: Bytes
+    muted: Bytes
     outcome: Codes
     counts: Ints
     shadows: tuple[ShadowRule, ...]
     shadow_status: Bytes
     shadow_counts: Ints
+
+    def speaking(self, i: int) -> list[Rule]:
+        """The rules whose hits count on event i, in pack order."""
+        counts = (self.status[:, i] == HIT) & (self.lifted[:, i] == 0) & (self.muted[:, i] == 0)
+        return [self.rules[k] for k in np.flatnonzero(counts)]
 
 
 def compile_rules(ruleset: RuleSet, layout: Layout, lists: Mapping[str, int], on_degraded: str) -> CompiledRules:
@@ -96,21 +103,30 @@ def compile_rules(ruleset: RuleSet, layout: Layout, lists: Mapping[str, int], on
 
 
 def evaluate(
-    compiled: CompiledRules, sheet: Sheet, lists: ListTables, degraded: Bytes, counted: Bytes | None = None
+    compiled: CompiledRules,
+    sheet: Sheet,
+    lists: ListTables,
+    degraded: Bytes,
+    counted: Bytes | None = None,
+    muted: Bytes | None = None,
 ) -> RuleResults:
     """Every rule on every event of the sheet.
 
     degraded: uint8[n], 1 where the event could not see its windows.   counted: uint8[n], the events that counts
-    take in (default: all). Shadow rules get their own arrays; the outcome is computed without them.
+    take in (default: all).   muted: uint8[m, n], 1 where a live rule is muted (default: nowhere). Shadow rules get
+    their own arrays; the outcome is computed without them.
     """
     compiled.program.run(sheet, lists)
     counted = np.ones(sheet.n, np.uint8) if counted is None else counted
     live, n = compiled.live, sheet.n
     status, counts = _ask(compiled.event_time, live.answers, sheet, counted)
     shadow_status, shadow_counts = _ask(compiled.event_time, compiled.shadow_answers, sheet, counted)
+    muted = np.zeros((len(live.rules), n), np.uint8) if muted is None else muted
     lifted, outcome = np.zeros((len(live.rules), n), np.uint8), np.zeros(n, np.int8)
-    decide(status, live.asks, live.lifts, degraded, compiled.on_degraded, lifted, outcome)
-    return RuleResults(live.rules, status, lifted, outcome, counts, compiled.shadows, shadow_status, shadow_counts)
+    decide(status, live.asks, live.lifts, degraded, compiled.on_degraded, muted, lifted, outcome)
+    return RuleResults(
+        live.rules, status, lifted, muted, outcome, counts, compiled.shadows, shadow_status, shadow_counts
+    )
 
 
 def _plan(rules: tuple[Rule, ...], slots: Sequence[Slot]) -> LivePlan:
@@ -171,18 +187,26 @@ def _statuses(
 
 @kernel
 def decide(
-    status: Bytes, asks: Bytes, lifts: Ints, degraded: Bytes, on_degraded: int, lifted: Bytes, outcome: Codes
+    status: Bytes,
+    asks: Bytes,
+    lifts: Ints,
+    degraded: Bytes,
+    on_degraded: int,
+    muted: Bytes,
+    lifted: Bytes,
+    outcome: Codes,
 ) -> None:
     """The strongest outcome that a rule asks for, beside the rules that an exempt lifted. `lifted`, `outcome`: zeros.
 
-    A lifted rule asks for nothing. A degraded event, or one on which any rule failed, gets at least on_degraded.
+    A lifted rule asks for nothing; nor does a muted one, which lifts nothing either. A degraded event, or one on which
+    any rule failed, gets at least on_degraded.
     """
     m, n = status.shape
     for k in range(len(lifts)):
         exempt, rule = lifts[k, 0], lifts[k, 1]
         for i in range(n):
-            if status[exempt, i] == HIT:
-                lifted[rule, i] = 1
+            if status[exempt, i] == HIT and muted[exempt, i] == 0:
+                lifted[rule, i] = 1 - muted[rule, i]
     for i in range(n):
         outcome[i] = on_degraded if degraded[i] else 0
     for r in range(m):
@@ -190,5 +214,5 @@ def decide(
         for i in range(n):
             answer = status[r, i]
             asked = (answer == HIT) * on_hit + (answer == UNKNOWN) * on_unknown + (answer == FAILED) * on_failed
-            asked *= 1 - lifted[r, i]
+            asked *= (1 - lifted[r, i]) * (1 - muted[r, i])
             outcome[i] = max(outcome[i], asked, (answer == FAILED) * on_degraded)

@@ -6,7 +6,7 @@ import numpy as np
 
 from features.sheet import ENTERS, SKIPPED, VALID, Ints, Sheet
 from rules.alert_records import Alert, build_alert
-from rules.evaluate import HIT, RuleResults
+from rules.evaluate import RuleResults
 from rules.records import OUTCOMES, AlertPolicy
 from sekisho.compile import Engine
 from sekisho.intake import Admission
@@ -39,10 +39,9 @@ def _alert(
 ) -> Alert:
     event_time, before = int(sheet.ints("event_time")[i]), int(admission.watermark[i])
     scores = [int(sheet.ints(scorer.score)[i]) for scorer in engine.scorers]
-    hit = np.flatnonzero((results.status[:, i] == HIT) & (results.lifted[:, i] == 0))
     return build_alert(
         policy,
-        [results.rules[k] for k in hit],
+        results.speaking(i),
         decision_id=id,
         payment_id=_text(sheet, "payment_id", i),
         event_time_us=event_time,

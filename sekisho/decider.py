@@ -6,7 +6,7 @@ The lane and the verification of what a lane wrote are two drivers of this one c
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +16,18 @@ import numpy as np
 from features.schema import Schema
 from features.sheet import Ints
 from features.warm import warm as warm_windows
-from sekisho.batch import Batch
+from rules.alert_records import Notification
+from rules.controls import Control
+from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
+from sekisho.intake import ORPHAN
 from sekisho.ledger import NEVER
 from sekisho.log import Message
 from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import load_state, new_state, save_state
-from sekisho.step import Decided, step
+from sekisho.step import Decided, fold
+from sekisho.wire.controls import Fault, decode_control, is_control
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import json_path
 
@@ -51,10 +55,15 @@ class Verdicts:
 
 
 class Decider:
-    """A compiled pack and its state. Records are JSON; one without a value is a dead letter like any unreadable one."""
+    """A compiled pack and its state. Records are JSON; one without a value is a dead letter like any unreadable one.
 
-    def __init__(self, engine: Engine, threads: int = 1) -> None:
-        self.engine, self.threads = engine, threads
+    events: the topic whose records may be control events; elsewhere they are dead letters.   unknown: labels so far
+    that name a payment which nobody remembers.
+    """
+
+    def __init__(self, engine: Engine, threads: int = 1, events: str = "") -> None:
+        self.engine, self.threads, self.events = engine, threads, events
+        self.unknown = 0
         self.log_clock = engine.pack.policy.record_time == "log"
         self.plan, self.amount_scale = wire_plan(engine), amount_scale(engine.pack)
         self.state = new_state(engine)
@@ -81,27 +90,57 @@ class Decider:
 
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
-        values = [record.value or b"" for record in records]
-        ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
-        clock = np.array([record.time_us for record in records], np.int64) if self.log_clock else None
-        sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, self.plan, clock)
+        asked = self._asked(records)
+        plain = np.array([k for k in range(len(records)) if k not in asked], np.int64)
+        batch, good, letters = self._decode(records, plain)
+        letters |= {k: self._refused(records[k], fault) for k, fault in asked.items() if isinstance(fault, Fault)}
+        if controls := {k: control for k, control in asked.items() if isinstance(control, Control)}:
+            batch = _woven(batch, good, records, controls)
         decisions: list[Placed] = []
-        alerts: list[Placed] = []
-        if sheet.n:
-            batch = Batch(sheet, *_places([records[i] for i in good.tolist()]))
-            self.state, decided = step(self.engine, self.state, batch, self.threads)
-            decisions = self._decisions(decided, good, records)
-            alerts = [
-                Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each, self.amount_scale))
-                for each in decided.notifications
-            ]
-        letters = []
-        for k, i in enumerate(dead.index.tolist()):
-            record = records[i]
-            raw = dead.record(k, record.topic, record.partition, record.offset, values[i])
-            letters.append(Placed(record.partition, record.key, raw))
+        told: list[Notification] = []
+        for notifications, decided in fold(self.engine, self.state, batch, self.threads):
+            told += notifications
+            if decided is not None:
+                decisions += self._decisions(decided, good, records)
+                good = good[decided.sheet.n - int(decided.derived.sum()) :]
+                self.unknown += self._unknown(decided)
+        alerts = [
+            Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each, self.amount_scale))
+            for each in told
+        ]
         watermark = int(self.state.intake.watermark[0])
-        return Verdicts(decisions, alerts, letters, None if watermark == NEVER else watermark)
+        dead = [letters[k] for k in sorted(letters)]
+        return Verdicts(decisions, alerts, dead, None if watermark == NEVER else watermark)
+
+    def _asked(self, records: Sequence[Message]) -> dict[int, Control | Fault]:
+        """The control events among the records, by index."""
+        if not self.events:
+            return {}
+        mine = [k for k, record in enumerate(records) if record.topic == self.events]
+        return {k: decode_control(raw) for k in mine if is_control(raw := records[k].value or b"")}
+
+    def _decode(self, records: Sequence[Message], plain: Ints) -> tuple[Batch, Ints, dict[int, Placed]]:
+        """The events at `plain` as a batch, with the index of each, and the dead letters by index."""
+        chosen = [records[k] for k in plain.tolist()]
+        values = [record.value or b"" for record in chosen]
+        ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
+        clock = np.array([record.time_us for record in chosen], np.int64) if self.log_clock else None
+        sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, self.plan, clock)
+        letters = {}
+        for k, i in enumerate(dead.index.tolist()):
+            record = chosen[i]
+            raw = dead.record(k, record.topic, record.partition, record.offset, values[i])
+            letters[int(plain[i])] = Placed(record.partition, record.key, raw)
+        return Batch(sheet, *_places([chosen[i] for i in good.tolist()])), plain[good], letters
+
+    def _refused(self, record: Message, fault: Fault) -> Placed:
+        raw = fault.letter(record.topic, record.partition, record.offset, record.value or b"")
+        return Placed(record.partition, record.key, raw)
+
+    def _unknown(self, decided: Decided) -> int:
+        """Labels of a payment that is not remembered: they are kept, and counted."""
+        flags = decided.admission.flags
+        return int(((flags & ORPHAN > 0) & (decided.admission.kind == self.engine.intake.label_kind)).sum())
 
     def _decisions(self, decided: Decided, good: Ints, records: Sequence[Message]) -> list[Placed]:
         blob, ends = encode_decisions(self.engine, decided)
@@ -112,6 +151,17 @@ class Decider:
             event = records[i]
             placed.append(Placed(event.partition, event.key, raw[cuts[k] : cuts[k + 1] - 1]))
         return placed
+
+
+def _woven(batch: Batch, good: Ints, records: Sequence[Message], controls: Mapping[int, Control]) -> Batch:
+    """The events, which stand at `good` of the records, and the control events between them."""
+    index = np.array(list(controls), np.int64)
+    partition, offset, arrived = (
+        np.array([getattr(records[k], name) for k in controls], np.int64) for name in ("partition", "offset", "time_us")
+    )
+    topic = records[int(index[0])].topic
+    rows = control_batch(batch.sheet.layout, tuple(controls.values()), topic, partition, offset, arrived)
+    return join([batch, rows]).take(np.argsort(np.concatenate([good, index]), kind="stable"))
 
 
 def _places(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:

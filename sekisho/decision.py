@@ -23,8 +23,9 @@ _HEAD = (
     Piece("topic", CHOICE), b',"partition":', Piece("partition", INT), b',"offset":', Piece("offset", INT), b"}",
 )  # fmt: skip
 _LISTS = (
-    b',"rules":', Piece("rules", MASK), b',"lifted":', Piece("lifted", MASK), b',"unknown":', Piece("unknown", MASK),
-    b',"errors":', Piece("errors", MASK), b',"shadow":', Piece("shadow", MASK), b',"flags":', Piece("flags", MASK),
+    b',"rules":', Piece("rules", MASK), b',"lifted":', Piece("lifted", MASK), b',"muted":', Piece("muted", MASK),
+    b',"unknown":', Piece("unknown", MASK), b',"errors":', Piece("errors", MASK), b',"shadow":', Piece("shadow", MASK),
+    b',"flags":', Piece("flags", MASK),
 )  # fmt: skip
 
 
@@ -111,11 +112,12 @@ def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]
 
 def _answers(engine: Engine, decided: Decided, rows: Ints, columns: Columns) -> None:
     results = decided.results
-    status, lifted = results.status[:, rows], results.lifted[:, rows]
+    status, lifted, muted = results.status[:, rows], results.lifted[:, rows], results.muted[:, rows]
     names = [_json(rule.id) for rule in results.rules]
     hit = status == HIT
-    columns.flags("rules", (hit & (lifted == 0)).view(np.uint8), [_rule(rule) for rule in results.rules])
+    columns.flags("rules", (hit & (lifted == 0) & (muted == 0)).view(np.uint8), [_rule(rule) for rule in results.rules])
     columns.flags("lifted", (hit & (lifted == 1)).view(np.uint8), names)
+    columns.flags("muted", (hit & (muted == 1)).view(np.uint8), names)
     columns.flags("unknown", (status == UNKNOWN).view(np.uint8), names)
     columns.flags("errors", (status == FAILED).view(np.uint8), names)
     shadows = [_json(rule.id) for rule in results.shadows]

@@ -37,6 +37,7 @@ SCHEMA = pa.schema(
         ("models", pa.list_(_MODEL)),
         ("rules", pa.list_(_RULE)),
         ("lifted", _TEXTS),
+        ("muted", _TEXTS),
         ("unknown", _TEXTS),
         ("errors", _TEXTS),
         ("shadow", _TEXTS),

@@ -57,6 +57,17 @@ def encode_notification(notification: Notification, scale: int) -> bytes:
             for member in notification.members
         ],
         "groups": notification.groups,
+        "marks": [
+            {
+                "action": mark.action,
+                "by": mark.by,
+                "time": _time(mark.time_us),
+                "note": mark.note,
+                "until": None if mark.until_us is None else _time(mark.until_us),
+                "disposition": mark.disposition,
+            }
+            for mark in notification.marks
+        ],
     }
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 

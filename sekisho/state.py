@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from features.backend import Windows
+from features.lists import ListTables, with_spans
 from rules.alerts import AlertState
+from rules.controls import ControlState
 from sekisho.compile import Engine
 from sekisho.errors import SnapshotError
 from sekisho.intake import IntakeState, new_intake_state
 from sekisho.ledger import new_ledger
 
-FORMAT = 2
+FORMAT = 3
 _LEDGERS = ("seen", "payments", "verdicts")
 Array = npt.NDArray[np.generic]
 
@@ -35,12 +37,15 @@ class State:
     """Everything that the next event's decision depends on, besides the pack and the event itself.
 
     cold_us: what arrived up to this W is not known, so windows that reach back to it give NULL; None: all is known.
+    lists: the pack's with what `control` says of them; None where it says nothing.
     """
 
     intake: IntakeState
     windows: tuple[Windows, ...]
     alerts: AlertState
     cold_us: int | None = None
+    control: ControlState = field(default_factory=ControlState)
+    lists: ListTables | None = None
 
     def report(self) -> dict[str, int]:
         """What it holds: keys, live rows and bytes, for health output."""
@@ -57,6 +62,16 @@ def new_state(engine: Engine, cold_us: int | None = None) -> State:
         AlertState(),
         cold_us,
     )
+
+
+def changed_lists(engine: Engine, state: State, changed: Collection[tuple[str, str]]) -> ListTables:
+    """The lists after something was said of these (list, value); lists that the pack lacks are passed over."""
+    spans: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for name, number in engine.lists.index.items():
+        values = {value for other, value in changed if other == name}
+        own = [entry for entry in engine.pack.rules.lists[name] if entry.value in values] if values else []
+        spans |= {(number, value): state.control.spans(name, value, own) for value in sorted(values)}
+    return with_spans(state.lists or engine.lists, spans)
 
 
 def save_state(state: State, engine: Engine, folder: Path, note: Mapping[str, object] | None = None) -> None:
@@ -76,6 +91,7 @@ def save_state(state: State, engine: Engine, folder: Path, note: Mapping[str, ob
         "backend": engine.backend.name,
         "topics": state.intake.topics,
         "alerts": state.alerts.to_json(),
+        "control": state.control.to_json(),
         "note": dict(note or {}),
         "arrays": digests,
     }
@@ -113,7 +129,11 @@ def load_state(engine: Engine, folder: Path) -> tuple[State, dict[str, object]]:
     windows = tuple(
         engine.backend.restore(stage.windows, _under(arrays, f"stage{k}")) for k, stage in enumerate(engine.stages)
     )
-    return State(intake, windows, AlertState.from_json(manifest["alerts"]), manifest["cold_us"]), manifest["note"]
+    state = State(intake, windows, AlertState.from_json(manifest["alerts"]), manifest["cold_us"])
+    state.control = ControlState.from_json(manifest["control"])
+    said = [(name, value) for name, values in state.control.lists.items() for value in values]
+    state.lists = changed_lists(engine, state, said) if said else None
+    return state, manifest["note"]
 
 
 def read_note(folder: Path) -> tuple[str, dict[str, Any]]:

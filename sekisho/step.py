@@ -2,25 +2,30 @@
 
     intake -> legs -> (keys and arguments -> windows -> outputs) a stage -> scores -> rules -> decisions, alerts
 
-Equal inputs give equal outputs, however the log is cut into batches (laws L6, L12).
+Equal inputs give equal outputs, however the log is cut into batches (laws L6, L12). fold() does the same for a part of
+the log that holds control events, each of which counts from its very place on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from features.lists import ListTables
 from features.sheet import DEGRADED, ENTERS, NULL, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
 from models.scorer import score
 from rules.alert_records import Notification
-from rules.alerts import group_alerts
+from rules.alerts import group_alerts, mark_alert
+from rules.controls import AlertMark, Control, ListChange, RuleMute
 from rules.evaluate import RuleResults, evaluate
 from sekisho.alerts import alerts_of
 from sekisho.batch import Batch
 from sekisho.compile import Engine, StageEngine
 from sekisho.intake import Admission, admit
-from sekisho.state import State
+from sekisho.ledger import NEVER
+from sekisho.state import State, changed_lists
 from sekisho.wire.ids import record_ids
 
 
@@ -43,30 +48,61 @@ class Decided:
     notifications: tuple[Notification, ...]
 
 
+def fold(
+    engine: Engine, state: State, batch: Batch, threads: int = 1
+) -> Iterator[tuple[tuple[Notification, ...], Decided | None]]:
+    """A part of the log in pieces: all that goes out, in order, and what was decided behind control events, if anything.
+
+    The state is changed in place; a piece is folded when it is asked for.
+    """
+    for controls, part in batch.pieces():
+        told = apply_controls(engine, state, controls)
+        decided = step(engine, state, part, threads)[1] if part.n else None
+        yield (*told, *(decided.notifications if decided else ())), decided
+
+
+def apply_controls(engine: Engine, state: State, controls: Sequence[Control]) -> tuple[Notification, ...]:
+    """Change the state as people asked; what goes out because of it. Lists and rules of other packs are kept, too."""
+    told: list[Notification] = []
+    changed: dict[tuple[str, str], None] = {}
+    for control in controls:
+        match control:
+            case AlertMark():
+                told += mark_alert(state.alerts, control)
+            case ListChange() | RuleMute():
+                state.control.take_in(control)
+        if isinstance(control, ListChange):
+            changed[control.list, control.value] = None
+    if changed:
+        state.lists = changed_lists(engine, state, changed)
+    return tuple(told)
+
+
 def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[State, Decided]:
     """Decide a batch. The state is consumed: use the one that is returned."""
-    sheet = widen(batch.sheet, engine.layout)
+    sheet, lists = widen(batch.sheet, engine.layout), state.lists or engine.lists
     admission = admit(engine.intake, state.intake, sheet, batch)
     derived = np.zeros(sheet.n, np.uint8)
     if engine.legs:
-        sheet, batch, admission, derived = _with_legs(engine, sheet, batch, admission)
+        sheet, batch, admission, derived = _with_legs(engine, lists, sheet, batch, admission)
     decided = (engine.intake.decided[admission.kind] == 1) & (derived == 0)
     wanted = (decided & (admission.fate != SKIPPED)).astype(np.uint8)
 
     event_time = engine.layout["event_time"]
     for k, stage in enumerate(engine.stages):
         last = k == len(engine.stages) - 1
-        stage.before.run(sheet, engine.lists)
+        stage.before.run(sheet, lists)
         engine.backend.advance(
             stage.windows, state.windows[k], sheet, admission.fate, admission.watermark, event_time, threads,
             wanted if last else None,
         )  # fmt: skip
         if state.cold_us is not None:
             _chill(stage, sheet, state.cold_us)
-        stage.after.run(sheet, engine.lists)
+        stage.after.run(sheet, lists)
     for scorer in engine.scorers:
         score(scorer, sheet, wanted, engine.predict)
-    results = evaluate(engine.rules, sheet, engine.lists, (admission.fate == DEGRADED).astype(np.uint8), wanted)
+    degraded, muted = (admission.fate == DEGRADED).astype(np.uint8), _muted(engine, state, sheet, admission)
+    results = evaluate(engine.rules, sheet, lists, degraded, wanted, muted)
 
     rows = np.flatnonzero(decided)
     ids = record_ids(batch.topics, batch.topic[rows], batch.partition[rows], batch.offset[rows])
@@ -84,11 +120,24 @@ def _chill(stage: StageEngine, sheet: Sheet, cold_us: int) -> None:
         sheet.valid[slot.row, slice(None) if reach is None else times - reach <= cold_us] = NULL
 
 
+def _muted(engine: Engine, state: State, sheet: Sheet, admission: Admission) -> Bytes | None:
+    """uint8[m, n]: where a rule is muted. A mute lasts until W, once the event is taken in, reaches its end."""
+    mutes = state.control.mutes
+    if not mutes:
+        return None
+    ends = [mutes[rule.id].until_us if rule.id in mutes else None for rule in engine.rules.live.rules]
+    until = np.array([NEVER if end is None else end for end in ends], np.int64)
+    clock = np.where(
+        admission.fate == ENTERS, np.maximum(admission.watermark, sheet.ints("event_time")), admission.watermark
+    )
+    return (clock < until[:, None]).astype(np.uint8)
+
+
 def _with_legs(
-    engine: Engine, sheet: Sheet, batch: Batch, admission: Admission
+    engine: Engine, lists: ListTables, sheet: Sheet, batch: Batch, admission: Admission
 ) -> tuple[Sheet, Batch, Admission, Bytes]:
     """Put each derived event right after its source. It shares the source's clocks and its place in the log."""
-    engine.leg_program.run(sheet, engine.lists)
+    engine.leg_program.run(sheet, lists)
     n, entered = sheet.n, admission.fate == ENTERS
     hits = [
         np.flatnonzero(entered & (sheet.validity(leg.when) == VALID) & (sheet.ints(leg.when) == 1))

@@ -22,8 +22,9 @@ from features.query import Query, WindowCall
 from features.sql import as_of_sql
 from features.types import Kind, Type
 from rules.alert_records import Notification
+from rules.controls import Control
 from sekisho.pack import Pack
-from sekisho.testing.reference import State, fold
+from sekisho.testing.reference import State, control, fold
 from sekisho.testing.reference.expressions import Row, Value, evaluate, is_null
 from sekisho.testing.reference.intake import Event
 from sekisho.wire.arrow import arrow_type
@@ -69,10 +70,13 @@ class Difference:
     theirs: Value
 
 
-def view_of(pack: Pack, log: Sequence[Event]) -> View:
+def view_of(pack: Pack, log: Sequence[Event | Control]) -> View:
     """Run the specification over a log."""
     state, view = State(), View([], [], [], [], [])
     for event in log:
+        if isinstance(event, Control):
+            view.notifications.extend(control(state, event))
+            continue
         folded = fold(pack, state, event)
         if not folded.admission.duplicate_of:
             view.rows.extend(folded.rows)

@@ -5,10 +5,15 @@ Times lie on a grid of seconds, so that events stand exactly on the edges of fra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
+from rules.alert_records import stable_id
+from rules.controls import ACTIONS, AlertMark, Control, ListChange, RuleMute
+from rules.lists import OPEN_ENDS
 from sekisho.pack import EventPolicy
-from sekisho.testing.reference.intake import Event
+from sekisho.testing.reference.intake import Event, place
+from sekisho.testing.reference.step import record_id
 
 START_US = 1_711_843_200_000_000  # 2024-03-31 00:00 UTC, an hour before clocks change in Europe
 SECOND_US = 1_000_000
@@ -26,6 +31,33 @@ def random_log(rng: Random, policy: EventPolicy, n: int, in_order: bool = False)
             _disturb(rng, policy, event, events)
         events.append(event | {"topic": "payments", "partition": offset % 3, "offset": offset})
     return events
+
+
+def with_controls(rng: Random, log: Sequence[Event], share: float = 0.3) -> list[Event | Control]:
+    """The log, and behind about `share` of its events something that people did: lists, mutes, marks on alerts."""
+    out: list[Event | Control] = []
+    for number, event in enumerate(log):
+        out.append(event)
+        while rng.random() < share:
+            out.append(_control(rng, f"c{number}", event["event_time"], log[: number + 1]))
+    return out
+
+
+def _control(rng: Random, id: str, at_us: int, before: Sequence[Event]) -> Control:
+    """Mostly about what is there: the list and the rules of random packs, and groups that these events have opened."""
+    head = (id, at_us, rng.choice(("sato", "suzuki")), rng.choice(("", "why")))
+    until_us = at_us + rng.choice((0, 1, 60, 7200)) * SECOND_US
+    kind = rng.random()
+    if kind < 0.35:
+        starts_us, expires_us = rng.choice((OPEN_ENDS, (OPEN_ENDS[0], until_us), (at_us, until_us + SECOND_US)))
+        value = rng.choice(("c0", "c0", "c1", "t0", "t1", "JP", "a0"))
+        name = rng.choice(("watched", "watched", "watched", "of_another_pack"))
+        return ListChange(*head, name, value, starts_us, expires_us, remove=rng.random() < 0.3)
+    if kind < 0.65:
+        return RuleMute(*head, f"r{rng.randint(0, 6)}", rng.choice((until_us, until_us, None)))
+    group = stable_id("group", record_id(place(rng.choice(before))))
+    action = rng.choice(ACTIONS)
+    return AlertMark(*head, action, group, until_us if action == "snooze" else None)
 
 
 def _maybe(rng: Random, value: object, p: float = 0.8) -> object:

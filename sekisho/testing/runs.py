@@ -10,11 +10,12 @@ import numpy as np
 
 from features.sheet import Layout, sheet_of
 from rules.alert_records import Notification
-from sekisho.batch import Batch
+from rules.controls import Control
+from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine
 from sekisho.decision import encode_decisions
 from sekisho.state import State, new_state
-from sekisho.step import Decided, step
+from sekisho.step import Decided, fold
 from sekisho.testing.reference.expressions import Value
 from sekisho.testing.reference.intake import Event
 
@@ -29,14 +30,28 @@ class Run:
 
 
 def run_engine(
-    engine: Engine, log: Sequence[Event], cut: int, threads: int = 1, state: State | None = None, run: Run | None = None
-) -> tuple[State, Run]:
-    """step() over the log in batches of `cut` events, from `state` on; what comes out is added to `run`."""
+    engine: Engine, log: Sequence[Event | Control], cut: int, threads: int = 1, state: State | None = None,
+    run: Run | None = None,
+) -> tuple[State, Run]:  # fmt: skip
+    """fold() over the log in batches of `cut` events, from `state` on; what comes out is added to `run`."""
     state, run = state or new_state(engine), run or Run()
     for start in range(0, len(log), cut):
-        state, decided = step(engine, state, batch_of(engine.inputs, log[start : start + cut]), threads)
-        _note(engine, decided, run)
+        for told, decided in fold(engine, state, part_of(engine.inputs, log[start : start + cut]), threads):
+            run.notifications += told
+            if decided is not None:
+                _note(engine, decided, run)
     return state, run
+
+
+def part_of(layout: Layout, log: Sequence[Event | Control]) -> Batch:
+    """Events, and control events at their places between them."""
+    events = [k for k, each in enumerate(log) if not isinstance(each, Control)]
+    controls = {k: each for k, each in enumerate(log) if isinstance(each, Control)}
+    parts = [batch_of(layout, [log[k] for k in events])] if events else []  # type: ignore[misc]
+    if controls:
+        nowhere = np.zeros(len(controls), np.int64)
+        parts.append(control_batch(layout, tuple(controls.values()), "events", nowhere, nowhere, nowhere))
+    return join(parts).take(np.argsort([*events, *controls], kind="stable"))
 
 
 def batch_of(layout: Layout, events: Sequence[Event]) -> Batch:
@@ -54,6 +69,5 @@ def batch_of(layout: Layout, events: Sequence[Event]) -> Batch:
 def _note(engine: Engine, decided: Decided, run: Run) -> None:
     blob, offsets = encode_decisions(engine, decided)
     run.records += [blob[a:b].tobytes() for a, b in pairwise(offsets)]
-    run.notifications += decided.notifications
     names = [name for name, _ in engine.pack.query.features]
     run.features += [{name: decided.sheet.value(name, int(i)) for name in names} for i in decided.rows]

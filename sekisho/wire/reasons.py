@@ -9,6 +9,7 @@ PENDING = 1  # not a reason: a double's text that the kernel leaves to Python
 EMPTY, TOO_BIG, NOT_AN_OBJECT, SYNTAX, TRUNCATED, TRAILING, TOO_DEEP, CONTROL, NUL, UTF8, ESCAPE = range(2, 13)
 DUPLICATE_KEY, WRONG_TYPE, MISSING, NUMBER, DECIMALS, TOO_LARGE, NOT_FINITE = range(13, 20)
 TIME, LEAP_SECOND, ABSURD_TIME, TIME_DIGITS, BOOLEAN, KIND, TORN = range(20, 27)
+CONTROL_VERSION, CONTROL_KIND, UNKNOWN_KEY, CONTROL_VALUE = range(27, 31)
 
 
 @dataclass(frozen=True)
@@ -55,5 +56,13 @@ REASONS = {
     TIME_DIGITS: Reason("time_digits", "the time is finer than a microsecond", "cut it to microseconds at its source"),
     BOOLEAN: Reason("boolean", "the value is not true or false", "send true or false"),
     KIND: Reason("kind", "the schema knows no such kind of event", "add it to `kinds`, or filter it out before"),
+    CONTROL_VERSION: Reason(
+        "control_version", "this version reads control events of version 1", "update the workers, or send version 1"
+    ),
+    CONTROL_KIND: Reason("control_kind", "there is no such kind of control event", "look it up in docs/wire.md"),
+    UNKNOWN_KEY: Reason("unknown_key", "a control event of this kind has no such key", "look it up in docs/wire.md"),
+    CONTROL_VALUE: Reason(
+        "control_value", "the value is empty, too long, or at odds with another", "look it up in docs/wire.md"
+    ),
     TORN: Reason("torn_row", "the row has another number of cells than the header", "quote cells that hold commas"),
 }

@@ -15,6 +15,6 @@ A value is an int (units of its type's scale; microseconds for times and interva
 or ERROR: a NULL that stands for a computation that overflowed.
 """
 
-from sekisho.testing.reference.step import Folded, State, fold, reference_step
+from sekisho.testing.reference.step import Folded, State, control, fold, reference_step
 
-__all__ = ["Folded", "State", "fold", "reference_step"]
+__all__ = ["Folded", "State", "control", "fold", "reference_step"]

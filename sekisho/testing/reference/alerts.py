@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rules.alert_records import CLOSED, ESCALATED, OPENED, STORM, STORM_OVER, Alert, Member, Notification, stable_id
+from rules.alert_records import (
+    CLOSED,
+    ESCALATED,
+    OPENED,
+    STORM,
+    STORM_OVER,
+    Alert,
+    Mark,
+    Member,
+    Notification,
+    stable_id,
+)
+from rules.controls import AlertMark
 from rules.records import HOUR_US, OUTCOMES, AlertPolicy
 
 
@@ -19,7 +31,8 @@ class Gathering:
 
     told: how many members have been told.   told_amount: their money when it was last told.   sent: notifications.
     quietly: of a group, that a storm spoke for it; of an hour, that it is a storm.   groups: of an hour, its new ones.
-    raised: of a group, that its money has escalated it, which happens once.
+    raised: of a group, that its money has escalated it, which happens once.   marks: what people did about it.
+    snoozed_us: until when its escalations wait, and owed: the last that does.
     """
 
     id: str
@@ -30,6 +43,9 @@ class Gathering:
     quietly: bool = False
     raised: bool = False
     groups: list[str] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    snoozed_us: int | None = None
+    owed: Alert | None = None
 
     @property
     def amount(self) -> int:
@@ -56,6 +72,9 @@ class AlertState:
 def group(policy: AlertPolicy, state: AlertState, alert: Alert) -> list[Notification]:
     """Take one alert in, and say what goes out because of it, in order."""
     now, out = alert.clock_us, list[Notification]()
+    for woken in [g for g in state.groups if g.snoozed_us is not None and now >= g.snoozed_us]:
+        woken.snoozed_us = None
+        out += [_tell(woken, ESCALATED, woken.owed)] if woken.owed else []
     for silent in [g for g in state.groups if now - g.members[-1].clock_us > policy.quiet_us]:
         out += _end(state, silent)
     if now // HOUR_US != state.hour:
@@ -67,6 +86,19 @@ def group(policy: AlertPolicy, state: AlertState, alert: Alert) -> list[Notifica
         out += _end(state, mine)
         mine = None
     return out + (_join(policy, state, mine, alert) if mine else _open(policy, state, alert))
+
+
+def mark(state: AlertState, what: AlertMark) -> list[Notification]:
+    """Note what somebody does about an open group or this hour's storm; a group that they close is told, and over."""
+    note = Mark(what.action, what.by, what.time_us, what.why, what.until_us, what.disposition)
+    for found in [g for g in (*state.hours.values(), *state.groups) if g.id == what.group]:
+        found.marks.append(note)
+        if what.action == "snooze" and found in state.groups:
+            found.snoozed_us = what.until_us
+        if what.action == "close" and found in state.groups:
+            state.groups.remove(found)
+            return [_tell(found, CLOSED, found.members[0])]
+    return []
 
 
 def _end(state: AlertState, over: Gathering) -> list[Notification]:
@@ -104,7 +136,10 @@ def _join(policy: AlertPolicy, state: AlertState, mine: Gathering, alert: Alert)
     state.groups.append(mine)
     if any(escalates[name] for name in policy.escalate_on):
         mine.raised |= escalates["amount"] and "amount" in policy.escalate_on
-        return [_tell(mine, ESCALATED, alert)]
+        if mine.snoozed_us is None:
+            return [_tell(mine, ESCALATED, alert)]
+        mine.owed = alert
+        return []
     hour = state.hours.get(mine.members[0].leading_rule)
     if mine.quietly and hour and hour.quietly:
         hour.members.append(alert)
@@ -126,6 +161,8 @@ def _tell(what: Gathering, kind: str, alert: Alert) -> Notification:
         amount=what.amount,
         members=tuple(Member(a.decision_id, a.payment_id, a.event_time_us, a.amount) for a in members),
         groups=tuple(what.groups),
+        marks=tuple(what.marks),
     )
+    what.owed = None
     what.sent, what.told, what.told_amount = what.sent + 1, len(members), what.amount
     return notification

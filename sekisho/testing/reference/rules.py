@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rules.records import OUTCOMES, Condition, Rule, RuleSet
@@ -11,11 +11,12 @@ from sekisho.testing.reference.expressions import ERROR, Lists, Row, evaluate
 
 @dataclass(frozen=True)
 class Answers:
-    """The outcome, and the rules behind it, in the order of rules.yaml. `lifted` are rules that hit in vain."""
+    """The outcome, and the rules behind it, in the order of rules.yaml. `lifted` and `muted` hit in vain."""
 
     outcome: str
     hits: tuple[Rule, ...] = ()
     lifted: tuple[str, ...] = ()
+    muted: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     shadow: tuple[str, ...] = ()
@@ -31,17 +32,21 @@ def status(rule: Condition, row: Row, lists: Lists) -> str:
     return {True: "hit", False: "no_hit", None: "unknown"}[value]  # type: ignore[index]
 
 
-def judge(rules: RuleSet, row: Row, lists: Lists, degraded: bool, on_degraded: str) -> Answers:
+def judge(
+    rules: RuleSet, row: Row, lists: Lists, degraded: bool, on_degraded: str, muted: Collection[str] = ()
+) -> Answers:
     """What the rules make of an event.
 
     An exempt rule that hits lifts the normal rules that it names; a hard_block cannot be lifted. The outcome is the
     strongest that is asked for: by hits, by the fallbacks of unknown and failed rules, and, where the event is
-    degraded or a rule failed, by the pack (L7). Shadow rules are answered and ask for nothing (L9).
+    degraded or a rule failed, by the pack (L7). Shadow rules are answered and ask for nothing (L9). A muted rule is
+    answered too; it asks for nothing, lifts nothing and is not lifted.
     """
     answers = {rule.id: status(rule, row, lists) for rule in rules.rules}
-    lifts = {id for rule in rules.rules if rule.stage == "exempt" and answers[rule.id] == "hit" for id in rule.lifts}
-    lifted = {rule.id for rule in rules.rules if rule.stage == "normal" and rule.id in lifts}
-    asked = [_asks(rule, answers[rule.id]) for rule in rules.rules if rule.id not in lifted]
+    speaking = [rule for rule in rules.rules if rule.id not in muted]
+    lifts = {id for rule in speaking if rule.stage == "exempt" and answers[rule.id] == "hit" for id in rule.lifts}
+    lifted = {rule.id for rule in speaking if rule.stage == "normal" and rule.id in lifts}
+    asked = [_asks(rule, answers[rule.id]) for rule in speaking if rule.id not in lifted]
     if degraded or "error" in answers.values():
         asked.append(on_degraded)
 
@@ -50,8 +55,9 @@ def judge(rules: RuleSet, row: Row, lists: Lists, degraded: bool, on_degraded: s
 
     return Answers(
         outcome=max(["approve", *asked], key=OUTCOMES.index),
-        hits=tuple(rule for rule in those("hit") if rule.id not in lifted),
+        hits=tuple(rule for rule in those("hit") if rule in speaking and rule.id not in lifted),
         lifted=tuple(rule.id for rule in those("hit") if rule.id in lifted),
+        muted=tuple(rule.id for rule in those("hit") if rule.id in muted),
         unknown=tuple(rule.id for rule in those("unknown")),
         errors=tuple(rule.id for rule in those("error")),
         shadow=tuple(rule.id for rule in rules.shadows if status(rule, row, lists) == "hit"),

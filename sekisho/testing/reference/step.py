@@ -11,9 +11,11 @@ from typing import Any
 from features.query import Stage
 from features.types import Type
 from rules.alert_records import Notification, build_alert
+from rules.controls import AlertMark, Control, ListChange, RuleMute
+from rules.records import ListEntry
 from sekisho.pack import Pack
-from sekisho.testing.reference.alerts import AlertState, group
-from sekisho.testing.reference.expressions import EPOCH, ERROR, Row, evaluate
+from sekisho.testing.reference.alerts import AlertState, group, mark
+from sekisho.testing.reference.expressions import EPOCH, ERROR, Lists, Row, evaluate
 from sekisho.testing.reference.intake import NEVER, Admission, Event, IntakeState, Place, admit, derive, place
 from sekisho.testing.reference.rules import Answers, judge
 from sekisho.testing.reference.scores import Score, score
@@ -30,6 +32,8 @@ class State:
     intake: IntakeState = field(default_factory=IntakeState)
     windows: Windows = field(default_factory=Windows)
     alerts: AlertState = field(default_factory=AlertState)
+    said: list[ListChange] = field(default_factory=list)
+    mutes: dict[str, RuleMute] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,34 +62,64 @@ def reference_step(pack: Pack, state: State, events: Sequence[Event]) -> list[De
 
 def fold(pack: Pack, state: State, event: Event) -> Folded:
     """Fold one event into the state, and decide it."""
+    before, lists = state.intake.watermark, lists_of(pack, state)
     admission = admit(pack, state.intake, event)
     enters = not (admission.degraded or admission.duplicate_of)
-    rows = [admission.row, *(derive(pack, admission.row, pack.rules.lists) if enters else [])]
+    rows = [admission.row, *(derive(pack, admission.row, lists) if enters else [])]
     if not admission.duplicate_of:
-        rows = [features(pack, state, row, enters=enters) for row in rows]
+        rows = [features(pack, state, row, lists, enters=enters) for row in rows]
     if admission.row["kind"] not in pack.policy.decide:
         return Folded(admission, rows, None)
     head = _head(pack, event, admission)
     if admission.duplicate_of:
         return Folded(admission, rows, head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash})
     scored, scores = _score(pack, rows[0])
-    answers = judge(pack.rules, scored, pack.rules.lists, admission.degraded, pack.policy.on_degraded)
+    silent = muted(state, admission, before)
+    answers = judge(pack.rules, scored, lists, admission.degraded, pack.policy.on_degraded, silent)
     record = head | _decision(pack, admission, scored, scores, answers)
     return Folded(admission, rows, record, _notify(pack, state, scored, record, answers))
 
 
-def features(pack: Pack, state: State, row: Row, *, enters: bool) -> Row:
+def control(state: State, event: Control) -> Sequence[Notification]:
+    """Take in a control event: from here on it counts. What goes out because of it."""
+    match event:
+        case AlertMark():
+            return mark(state.alerts, event)
+        case ListChange():
+            state.said.append(event)
+        case RuleMute():
+            state.mutes[event.rule] = event
+    return ()
+
+
+def lists_of(pack: Pack, state: State) -> Lists:
+    """The pack's lists, and what was said of them since: a value is added, or all its entries are removed."""
+    lists = {name: list(entries) for name, entries in pack.rules.lists.items()}
+    for said in state.said:
+        if said.list in lists and said.remove:
+            lists[said.list] = [entry for entry in lists[said.list] if entry.value != said.value]
+        elif said.list in lists:
+            lists[said.list].append(ListEntry(said.value, said.starts_us, said.expires_us))
+    return lists
+
+
+def muted(state: State, admission: Admission, before: float) -> set[str]:
+    """The rules whose mute lasts until W, once the event is taken in, reaches its end. before: W before the event."""
+    at_us = before if admission.degraded else max(before, int(admission.row["event_time"]))  # type: ignore[arg-type]
+    return {rule for rule, mute in state.mutes.items() if mute.until_us is not None and at_us < mute.until_us}
+
+
+def features(pack: Pack, state: State, row: Row, lists: Lists, *, enters: bool) -> Row:
     """The row with the values of all stages; a later stage sees the earlier ones' as they were here and now (L2).
 
     A row that does not enter sees no window: each of its calls is NULL, and expressions over fields still hold (L4).
     """
     for stage in pack.query.stages:
-        row = _stage(pack, state, stage, row, enters)
+        row = _stage(state, stage, row, lists, enters)
     return row
 
 
-def _stage(pack: Pack, state: State, stage: Stage, row: Row, enters: bool) -> Row:
-    lists = pack.rules.lists
+def _stage(state: State, stage: Stage, row: Row, lists: Lists, enters: bool) -> Row:
     seen = {call.name: state.windows.enter(call, row, lists) if enters else None for call in stage.windows}
     inner = {**row, **seen}
     return {**inner, **{name: evaluate(expr, inner, lists) for name, expr in stage.outputs}}
@@ -136,6 +170,7 @@ def _decision(pack: Pack, admission: Admission, row: Row, scores: list[Score], a
             for rule in answers.hits
         ],
         "lifted": list(answers.lifted),
+        "muted": list(answers.muted),
         "unknown": list(answers.unknown),
         "errors": list(answers.errors),
         "shadow": list(answers.shadow),
