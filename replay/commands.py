@@ -28,6 +28,10 @@ _SOURCE = (
     ),
     click.option("--label-class", default="fraud", show_default=True, help="The class that such a label gives."),
     click.option(
+        "--events", type=_PATH,
+        help="Read this file of JSON lines as the events topic: list entries, mutes, marks on alerts, and labels.",
+    ),
+    click.option(
         "--arrived-at", default="", help="The column or JSON path that says when the log took an event.",
     ),
 )  # fmt: skip

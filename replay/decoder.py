@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from features.refusal import Refusal
 from features.sheet import Bytes, Ints, Sheet
-from sekisho.batch import Batch
+from rules.controls import Control
+from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine, wire_plan
 from sekisho.errors import SourceError
 from sekisho.pack import Pack
+from sekisho.wire.controls import Fault, decode_control, is_control
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import WirePlan, json_path
@@ -63,6 +66,26 @@ class Decoder:
         sheet, good, dead = decode_json(blob, bounds, self.plan)
         raws = [blob[bounds[i] : bounds[i + 1]].tobytes() for i in dead.index]
         return _batch(sheet, topic, offset[good]), _letters(dead, topic, offset, raws)
+
+    def json_with_controls(
+        self, blob: Bytes, bounds: Ints, topic: str, offset: Ints
+    ) -> tuple[Batch, tuple[bytes, ...]]:
+        """The same, where some records may be control events; each has arrived at its own time."""
+        lines = [blob[start:stop].tobytes() for start, stop in pairwise(bounds)]
+        asked = {k: decode_control(line) for k, line in enumerate(lines) if is_control(line)}
+        plain = np.array([k for k in range(len(lines)) if k not in asked], np.int64)
+        ends = np.cumsum([0, *(len(lines[k]) for k in plain)], dtype=np.int64)
+        events = np.frombuffer(b"".join(lines[k] for k in plain), np.uint8)
+        batch, letters = self.json(events, ends, topic, offset[plain])
+        faults = {k: fault for k, fault in asked.items() if isinstance(fault, Fault)}
+        letters += tuple(fault.letter(topic, 0, int(offset[k]), lines[k].rstrip()) for k, fault in faults.items())
+        if controls := {k: control for k, control in asked.items() if isinstance(control, Control)}:
+            places, arrived = offset[list(controls)], np.array([each.time_us for each in controls.values()], np.int64)
+            nought = np.zeros(len(places), np.int64)
+            rows = control_batch(batch.sheet.layout, tuple(controls.values()), topic, nought, places, arrived)
+            batch = join([batch, rows])
+            batch = batch.take(np.argsort(batch.offset, kind="stable"))
+        return batch, letters
 
     def _needed(self, name: str) -> bool:
         field = next(field for field in self.plan.sources if field.name == name)

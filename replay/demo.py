@@ -31,8 +31,7 @@ class _Witness(Recorder):
 
     def record(self, part: Step) -> None:
         super().record(part)
-        if part.decided:
-            self.alerts += part.decided.notifications
+        self.alerts += part.told
 
 
 def run_demo(events: int, seed: int) -> None:

@@ -25,7 +25,7 @@ from sekisho.decision import encode_decisions
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.state import new_state
-from sekisho.step import Decided, step
+from sekisho.step import Decided, fold
 
 _BATCH = 4096
 _COUNTS_NULLS = ("count_star", "first_value", "last_value", "lag")
@@ -93,13 +93,14 @@ def _differences(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, 
 def explain_decision(
     pack: Path, sources: Sequence[Path], decisions: Path, wanted: str, labels: Path | None = None,
     label_column: str | None = None, label_delay_us: int = 0, label_class: str = "fraud", arrived_at: str = "",
+    events: Path | None = None,
 ) -> None:  # fmt: skip
     """Find the record, replay the log up to its event, and print what was seen. Raises SekishoError if it differs."""
     from replay.explain_view import show
 
     record = find_record(decisions, wanted)
     engine = compile_pack(load_pack(pack))
-    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at)
+    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events)
     explanation = explain(engine, lambda: read_log(engine, inputs), record)
     show(explanation, Console(highlight=False))
     if not explanation.matches:
@@ -156,12 +157,14 @@ def _batches(engine: Engine, log: Log, source: Mapping[str, Any]) -> Iterator[tu
     state, before = new_state(engine), 0
     for chunk in log():
         for start in range(0, chunk.batch.n, _BATCH):
-            state, decided = step(engine, state, chunk.batch.cut(start, min(start + _BATCH, chunk.batch.n)))
-            row = _find(decided, source)
-            yield before, decided, row
-            if row >= 0:
-                return
-            before += decided.sheet.n
+            for _, decided in fold(engine, state, chunk.batch.cut(start, min(start + _BATCH, chunk.batch.n))):
+                if decided is None:
+                    continue
+                row = _find(decided, source)
+                yield before, decided, row
+                if row >= 0:
+                    return
+                before += decided.sheet.n
 
 
 def _find(decided: Decided, source: Mapping[str, Any]) -> int:

@@ -68,8 +68,8 @@ def _show_rules(explanation: Explanation, console: Console) -> None:
     results, row = explanation.decided.results, explanation.row
     table, silent = Table("rule", "answer", "asks for", "when"), dict[str, list[str]]()
 
-    def add(rule: Condition, status: int, asks: str, lifted: bool) -> None:
-        answer = STATUS_NAMES[status].replace("_", " ") + (", lifted" if lifted else "")
+    def add(rule: Condition, status: int, asks: str, in_vain: str = "") -> None:
+        answer = STATUS_NAMES[status].replace("_", " ") + (f", {in_vain}" if in_vain else "")
         if asks == "ignore" or status == NO_HIT:
             silent.setdefault(answer, []).append(rule.id)
         else:
@@ -78,9 +78,10 @@ def _show_rules(explanation: Explanation, console: Console) -> None:
     for k, rule in enumerate(results.rules):
         status = int(results.status[k, row])
         wish = {UNKNOWN: rule.on_unknown, FAILED: rule.on_error}.get(status, "outcome")
-        add(rule, status, rule.outcome if wish == "outcome" else wish, bool(results.lifted[k, row]))
+        in_vain = "muted" if results.muted[k, row] else "lifted" if results.lifted[k, row] else ""
+        add(rule, status, rule.outcome if wish == "outcome" else wish, in_vain)
     for k, shadow in enumerate(results.shadows):
-        add(shadow, int(results.shadow_status[k, row]), "nothing: shadow", False)
+        add(shadow, int(results.shadow_status[k, row]), "nothing: shadow")
     console.print("\nRules", style="bold")
     if table.row_count:
         console.print(table)

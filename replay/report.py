@@ -34,10 +34,14 @@ def inputs_of(
     label_delay_us: int,
     label_class: str,
     arrived_at: str,
+    events: Path | None = None,
 ) -> list[Input]:
-    """The inputs of a replay; labels come first, as they precede payments of an equal arrival."""
+    """The inputs of a replay; control events and labels come first: they precede payments of an equal arrival."""
+    if events and events.suffix != ".jsonl":
+        raise SekishoError(f"{events}: control events are JSON lines", "name a .jsonl file, see docs/wire.md")
     payments = [Input(source, arrived_at) for source in sources]
-    first = [Input(labels, arrived_at, kind="label")] if labels else []
+    first = [Input(events, arrived_at, controls=True)] if events else []
+    first += [Input(labels, arrived_at, kind="label")] if labels else []
     if label_column:
         column = LabelColumn(label_column, label_delay_us, label_class)
         first += [replace(source, labels=column) for source in payments]
@@ -56,6 +60,7 @@ def run_and_show(
     label_delay_us: int = 0,
     label_class: str = "fraud",
     arrived_at: str = "",
+    events: Path | None = None,
     assume_in_order: bool = False,
     from_us: int | None = None,
     to_us: int | None = None,
@@ -68,7 +73,7 @@ def run_and_show(
     Raises KeyboardInterrupt after the summary of a run that Ctrl-C stopped.
     """
     console = Console(highlight=False)
-    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at)
+    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events)
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
     _check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
     start = FirstStart()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from features.sheet import SKIPPED, Bytes, Ints
 from replay.merge import Chunk
+from rules.alert_records import Notification
 from rules.evaluate import HIT
 from rules.records import OUTCOMES
 from sekisho import decision_arrow
@@ -25,7 +26,7 @@ from sekisho.decision import encode_decisions
 from sekisho.intake import FLAG_NAMES
 from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import State
-from sekisho.step import Decided, step
+from sekisho.step import Decided, fold
 from sekisho.wire.arrow import to_arrow
 
 _T = TypeVar("_T")
@@ -51,21 +52,26 @@ class Totals:
 
 @dataclass(frozen=True)
 class Step:
-    """One batch of a run: what was decided (None where a chunk held nothing but dead letters), and how far it is."""
+    """A piece of a run: what was decided (None: there were but dead letters or control events), and how far it is.
+
+    told: every notification of the piece.
+    """
 
     decided: Decided | None
     dead: tuple[bytes, ...]
     read: float
+    told: tuple[Notification, ...] = ()
 
 
 def run(engine: Engine, state: State, log: Iterator[Chunk], batch: int = 4096, threads: int = 1) -> Iterator[Step]:
-    """Drive step() over a log, `batch` events at a time; the next chunk is decoded meanwhile."""
+    """Drive fold() over a log, `batch` events at a time; the next chunk is decoded meanwhile."""
     for chunk in ahead(log):
         dead = chunk.dead
         for start in range(0, chunk.batch.n, batch):
-            state, decided = step(engine, state, chunk.batch.cut(start, min(start + batch, chunk.batch.n)), threads)
-            yield Step(decided, dead, chunk.read)
-            dead = ()
+            part = chunk.batch.cut(start, min(start + batch, chunk.batch.n))
+            for told, decided in fold(engine, state, part, threads):
+                yield Step(decided, dead, chunk.read, told)
+                dead = ()
         if dead:
             yield Step(None, dead, chunk.read)
 
@@ -130,14 +136,15 @@ class Recorder:
         if self.dead:
             for letter in part.dead:
                 self.dead.write(letter + b"\n")
+        if self.alert_lines:
+            scale = amount_scale(self.engine.pack)
+            self.alert_lines.writelines(encode_notification(each, scale) + b"\n" for each in part.told)
         if part.decided is None:
+            totals.alerts += len(part.told)
             return
         decided = part.decided
         totals.events += decided.sheet.n - int(decided.derived.sum())
         times = decided.sheet.ints("event_time")
-        if self.alert_lines:
-            scale = amount_scale(self.engine.pack)
-            self.alert_lines.writelines(encode_notification(each, scale) + b"\n" for each in decided.notifications)
         rows = decided.rows[(times[decided.rows] >= self.from_us) & (times[decided.rows] < self.to_us)]
         if not len(rows):
             return
@@ -146,6 +153,7 @@ class Recorder:
         if self.write:
             self.write(blob)
         self._count(decided, rows)
+        totals.alerts += len(part.told)
         if self.features:
             self._write_features(decided, rows)
 
@@ -164,7 +172,6 @@ class Recorder:
         fresh = rows[decided.admission.fate[rows] != SKIPPED]
         totals.decisions += len(fresh)
         totals.duplicates += len(rows) - len(fresh)
-        totals.alerts += len(decided.notifications)
         codes = np.bincount(decided.results.outcome[fresh], minlength=len(OUTCOMES))
         totals.outcomes.update({name: int(count) for name, count in zip(OUTCOMES, codes, strict=True)})
         for bit, name in FLAG_NAMES.items():

@@ -49,12 +49,14 @@ class Input:
     arrived_at: the column or JSON path that says when the log took the event; "" reads the file in its own order,
     which is then taken for the arrival order.   kind: of the events that do not say theirs.
     labels: makes this the labels of a file of payments instead of the payments.
+    controls: JSON lines may be control events, each arriving at its own `time`.
     """
 
     path: Path
     arrived_at: str = ""
     kind: str = ""
     labels: LabelColumn | None = None
+    controls: bool = False
 
     def files(self) -> list[Path]:
         """The files to read, in order of name. Raises SourceError when there are none."""
@@ -257,7 +259,8 @@ def _read_jsonl(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
             line, at = line + len(ends), at + cut
             if len(ends):
                 bounds = np.concatenate([[0], ends]).astype(np.int64)
-                batch, dead = decoder.json(blob, bounds, topic, number)
+                read = decoder.json_with_controls if source.controls else decoder.json
+                batch, dead = read(blob, bounds, topic, number)
                 yield Chunk(batch, dead, at / size)
 
 

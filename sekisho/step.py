@@ -51,7 +51,7 @@ class Decided:
 def fold(
     engine: Engine, state: State, batch: Batch, threads: int = 1
 ) -> Iterator[tuple[tuple[Notification, ...], Decided | None]]:
-    """A part of the log in pieces: all that goes out, in order, and what was decided behind control events, if anything.
+    """A part of the log in pieces: all that goes out, in order, and what was decided behind control events.
 
     The state is changed in place; a piece is folded when it is asked for.
     """
