@@ -30,7 +30,7 @@ class TopicPacks:
 
     def decider(self, pack: str, seed: str | None) -> Decider:
         """A pack with the state before the first batch. Raises SourceError where there is none."""
-        decider = Decider(self.engine(pack))
+        decider = Decider(self.engine(pack), events=self.topics.events)
         if seed is not None:
             decider.load(self._seed(pack, seed))
         return decider

@@ -29,6 +29,7 @@ class Topics:
     alerts: str
     dead_letters: str
     packs: str
+    events: str
     client: Mapping[str, object] = field(default_factory=dict, repr=False)
 
 

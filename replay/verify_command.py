@@ -15,7 +15,7 @@ from replay.options import BATCH_OR_MOMENT, CONFIG
 if TYPE_CHECKING:
     from replay.verify import Part, Report, Topics
 
-_TOPICS = ("bootstrap", "journal", "decisions", "alerts", "dead_letters", "packs")
+_TOPICS = ("bootstrap", "journal", "decisions", "alerts", "dead_letters", "packs", "events")
 
 
 @click.command("verify")
@@ -27,6 +27,7 @@ _TOPICS = ("bootstrap", "journal", "decisions", "alerts", "dead_letters", "packs
 @click.option("--alerts", help="The alerts' topic. [default: alerts]")
 @click.option("--dead-letters", help="The dead letters' topic. [default: dead-letters]")
 @click.option("--packs", help="The packs' topic. [default: sekisho-packs]")
+@click.option("--events", help="The topic of labels and control events. [default: sekisho-events]")
 @click.option("--from", "first", type=BATCH_OR_MOMENT, help="The first batch to compare, or when it was journalled.")
 @click.option("--to", "last", type=BATCH_OR_MOMENT, help="The last batch to compare, or the end of its time.")
 @click.option(
@@ -67,10 +68,10 @@ def _topics(file: Path | None, named: Mapping[str, str | None]) -> Topics:
     settings = load_settings(file) if file else None
     if settings is None and not named["bootstrap"]:
         raise click.UsageError("name the settings with --config, or the brokers with --bootstrap")
-    topics = settings.topics if settings else TopicSettings(("events",))
+    topics = settings.topics if settings else TopicSettings(("payments",))
     client = settings.kafka.python_client if settings else {}
     bootstrap = settings.kafka.bootstrap if settings else ""
-    plain = (topics.journal, topics.decisions, topics.alerts, topics.dead_letters, topics.packs)
+    plain = (topics.journal, topics.decisions, topics.alerts, topics.dead_letters, topics.packs, topics.events)
     given: dict[str, Any] = {key: value for key in _TOPICS if (value := named[key])}
     return replace(Topics(bootstrap, *plain, client), **given)
 

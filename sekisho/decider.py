@@ -18,6 +18,7 @@ from features.sheet import Ints
 from features.warm import warm as warm_windows
 from rules.alert_records import Notification
 from rules.controls import Control
+from rules.times import format_time
 from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
@@ -87,6 +88,20 @@ class Decider:
         """Take the state of a snapshot; its note. Raises SnapshotError."""
         self.state, note = load_state(self.engine, folder)
         return note
+
+    def told(self) -> dict[str, object]:
+        """What people should know: rules that are muted now, changed values a list, what found nothing it is about."""
+        control, watermark = self.state.control, int(self.state.intake.watermark[0])
+        mutes = [mute for mute in dict(control.mutes).values() if (mute.until_us or 0) > watermark]
+        return {
+            "mutes": [
+                {"rule": mute.rule, "until": format_time(mute.until_us or 0), "by": mute.by, "why": mute.why}
+                for mute in mutes
+            ],
+            "list_changes": {name: len(values) for name, values in dict(control.lists).items()},
+            "alert_marks_unmatched": self.state.alerts.unmatched,
+            "labels_unknown_payment": self.unknown,
+        }
 
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""

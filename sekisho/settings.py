@@ -106,10 +106,16 @@ class TopicSettings:
     deliveries: str = _key(_topic, "sekisho-deliveries")
     webhooks: str = _key(_topic, "sekisho-webhooks")
     undelivered: str = _key(_topic, "undelivered-alerts")
+    events: str = _key(_topic, "sekisho-events")
     partitions: int = _key(_number(1, 10_000), 4)
     replication: int = _key(_number(1, 15), 3)
     input_retention_days: int = _key(_number(1, 36_500), 90)
     output_retention_days: int = _key(_number(1, 36_500), 30)
+
+    @property
+    def consumed(self) -> tuple[str, ...]:
+        """What the lane reads as the one log: the bank's topics, and Sekisho's own of labels and control events."""
+        return (*self.input, self.events)
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ class _Reader:
         return ""
 
     def _distinct(self, topics: TopicSettings) -> None:
-        keys = ("decisions", "alerts", "dead_letters", "journal", "control", "packs")
+        keys = ("decisions", "alerts", "dead_letters", "journal", "control", "packs", "events")
         named = [(key, getattr(topics, key)) for key in (*keys, "deliveries", "webhooks", "undelivered")]
         taken = set(topics.input)
         for key, topic in named:

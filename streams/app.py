@@ -168,5 +168,6 @@ def _status(service: LaneService) -> dict[str, object]:
         **vars(lane.fold.status),
         "pack": lane.fold.pack,
         **lane.fold.switching.told(),
+        **lane.fold.told(),
         "positions": positions,
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sekisho.errors import SekishoError
 from sekisho.journal import JournalError, JournalRecord
@@ -79,6 +80,10 @@ class Fold:
     def pack(self) -> str:
         """Its hash, "" before there is one."""
         return "" if self._scorer is None else self._scorer.pack
+
+    def told(self) -> Mapping[str, Any]:
+        """What people should know of the pack that decides; any thread may ask."""
+        return {} if self._scorer is None else self._scorer.told()
 
     def at(self) -> Place:
         """The place; a state is restored when there is none."""
@@ -245,7 +250,7 @@ class Fold:
 
     def _partitions(self) -> list[Partition]:
         self._partitions_at = self.broker.now()
-        return list(self.broker.partitions(self.topics.input))
+        return list(self.broker.partitions(self.topics.consumed))
 
     def _close_feed(self) -> None:
         if self._feed is not None:

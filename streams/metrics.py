@@ -35,6 +35,10 @@ def render_metrics(lane: Lane | None) -> str:
     if lane.fold.status.watermark_us is not None:
         seconds = lane.fold.status.watermark_us / 1e6
         lines += _metric("watermark_seconds", "gauge", "the greatest event time accepted, since 1970", seconds)
+    told = lane.fold.told()
+    lines += _metric("muted_rules", "gauge", "rules whose hits have no outcome now", len(told.get("mutes", ())))
+    unknown = told.get("labels_unknown_payment", 0)
+    lines += _metric("labels_unknown_payment_total", "counter", "labels of payments that nobody remembers", unknown)
     lines += _header("position", "gauge", "the next offset to decide")
     for (topic, partition), offset in sorted(lane.status.positions.items()):
         lines.append(f'sekisho_position{{topic="{topic}",partition="{partition}"}} {offset}')

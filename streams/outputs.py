@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sekisho.errors import SekishoError
 from sekisho.journal import Cold, JournalRecord, Range, chain_of
@@ -64,6 +64,9 @@ class Scorer(Protocol):
 
     def decide(self, messages: Sequence[Message]) -> Outputs:
         """Fold a batch. Equal histories give equal outputs, however they are cut."""
+
+    def told(self) -> Mapping[str, Any]:
+        """What people should know of it: rules that are muted, labels of unknown payments ... Any thread may ask."""
 
 
 class Snapshots(Protocol):

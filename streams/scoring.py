@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sekisho.compile import Engine
 from sekisho.decider import Decider
@@ -18,7 +19,7 @@ class PackScorer:
     """Keeps streams.outputs.Scorer for a compiled pack."""
 
     def __init__(self, engine: Engine, topics: TopicSettings, threads: int = 1) -> None:
-        self.decider, self.topics = Decider(engine, threads), topics
+        self.decider, self.topics = Decider(engine, threads, topics.events), topics
         self.cold: Cold | None = None
 
     @property
@@ -43,6 +44,10 @@ class PackScorer:
         note = self.decider.load(folder)
         self.cold = Cold(*cold) if isinstance(cold := note.get("cold"), list) else None
         return note
+
+    def told(self) -> Mapping[str, Any]:
+        """What people should know of it."""
+        return self.decider.told()
 
     def decide(self, messages: Sequence[Message]) -> Outputs:
         """Fold a batch, in its order."""

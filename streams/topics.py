@@ -16,6 +16,8 @@ from sekisho.settings import KafkaSettings, Settings
 _DAY_MS = 86_400_000
 # Only closed segments are compacted, and whoever takes over reads all that is left.
 _SMALL_SEGMENTS = {"segment.bytes": str(16 * 1024 * 1024), "segment.ms": str(3_600_000)}
+_FOR_EVER = "-1"
+_LOG_CLOCK = {"message.timestamp.type": "LogAppendTime"}
 _FINE = (0, 36)  # made; another process made it meanwhile
 _ANSWER_WITHIN_MS = 10_000
 
@@ -40,8 +42,7 @@ def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpe
     topics = settings.topics
     replicas = {"min.insync.replicas": str(min(2, topics.replication))}
     kept = {"cleanup.policy": "delete", **replicas}
-    stamped = {"message.timestamp.type": "LogAppendTime"} if log_append else {}
-    inputs = kept | stamped | {"retention.ms": str(topics.input_retention_days * _DAY_MS)}
+    inputs = kept | (_LOG_CLOCK if log_append else {}) | {"retention.ms": str(topics.input_retention_days * _DAY_MS)}
     outputs = kept | {"retention.ms": str(topics.output_retention_days * _DAY_MS)}
     # The journal says how the inputs were ordered, so it outlives them.
     journal = kept | {"retention.ms": str((topics.input_retention_days + 7) * _DAY_MS)}
@@ -51,6 +52,8 @@ def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpe
     several += [(topics.undelivered, outputs)] if settings.webhooks else []
     return (
         *(TopicSpec(name, topics.partitions, topics.replication, configs) for name, configs in several),
+        # What people said stands nowhere else, so it is kept for ever; one partition keeps its order.
+        TopicSpec(topics.events, 1, topics.replication, kept | _LOG_CLOCK | {"retention.ms": _FOR_EVER}, single=True),
         TopicSpec(topics.journal, 1, topics.replication, journal, single=True),
         TopicSpec(topics.control, 1, topics.replication, kept, single=True),
         TopicSpec(topics.packs, 1, topics.replication, compacted, single=True),
@@ -102,8 +105,10 @@ def _differences(spec: TopicSpec, partitions: list[dict[str, Any]], actual: Mapp
     for key, value in spec.configs.items():
         found = actual.get(key, "")
         if key == "retention.ms":
-            if int(found) != -1 and int(found) < int(value):
-                yield f"retention.ms is {found}, should be at least {value}, or -1"
+            if found != _FOR_EVER and (value == _FOR_EVER or int(found) < int(value)):
+                yield f"retention.ms is {found}, should be " + (
+                    "-1" if value == _FOR_EVER else f"at least {value}, or -1"
+                )
         elif found != value:
             yield f"{key} is {found}, should be {value}"
 

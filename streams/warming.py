@@ -130,7 +130,7 @@ def beginning(broker: Broker, topics: TopicSettings, last: int, wanted: Cold | N
 
     last: the batch up to which the journal is looked through.   wanted: begin behind this very batch instead.
     """
-    bounds = {} if wanted else broker.bounds(broker.partitions(topics.input))
+    bounds = {} if wanted else broker.bounds(broker.partitions(topics.consumed))
     scan = _Scan({partition: first for partition, (first, _) in bounds.items()}, wanted)
     tail = JournalTail(broker, topics.journal, Place(), anywhere=True)
     try:

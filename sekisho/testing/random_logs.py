@@ -55,7 +55,8 @@ def _control(rng: Random, id: str, at_us: int, before: Sequence[Event]) -> Contr
         return ListChange(*head, name, value, starts_us, expires_us, remove=rng.random() < 0.3)
     if kind < 0.65:
         return RuleMute(*head, f"r{rng.randint(0, 6)}", rng.choice((until_us, until_us, None)))
-    group = stable_id("group", record_id(place(rng.choice(before))))
+    payments = [event for event in before if event["kind"] == "payment"] or before
+    group = stable_id("group", record_id(place(rng.choice(payments[-12:]))))
     action = rng.choice(ACTIONS)
     return AlertMark(*head, action, group, until_us if action == "snooze" else None)
 

@@ -20,7 +20,7 @@ from sekisho.testing.runs import Run, run_engine
 EVENTS = 60
 
 
-@pytest.mark.parametrize("block", range(10))
+@pytest.mark.parametrize("block", range(6))
 def test_control_events_count_from_their_place_on(block: int) -> None:
     """Ten random packs and logs with control events, in four cuts each: the specification's bytes, and what is told.
 

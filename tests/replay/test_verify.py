@@ -16,7 +16,7 @@ from sekisho.log import Message, merge_order
 from sekisho.packs import shipped_pack
 from sekisho.testing.world import world_of
 
-TOPICS = Topics("nowhere", "journal", "decisions", "alerts", "dead", "packs")
+TOPICS = Topics("nowhere", "journal", "decisions", "alerts", "dead", "packs", "events")
 Log = dict[str, list[list[Message]]]
 
 

@@ -20,6 +20,9 @@ class Folding:
     def reset(self, cold: Cold | None = None) -> None:
         self.state, self.count, self.cold = self.pack.encode(), 0, cold
 
+    def told(self) -> dict[str, object]:
+        return {}
+
     def decide(self, messages: Sequence[Message]) -> Outputs:
         decisions, alerts, dead = [], [], []
         for message in messages:

@@ -13,9 +13,11 @@ from sekisho.testing.kafka import KafkaBroker
 from streams.commands import topics
 from streams.topics import TopicError, check_topics, create_topics
 
+KEYS = ("decisions", "alerts", "dead_letters", "journal", "control", "packs", "events")
+
 
 def _settings(bootstrap: str, prefix: str) -> Settings:
-    names = {key: prefix + key for key in ("decisions", "alerts", "dead_letters", "journal", "control", "packs")}
+    names = {key: prefix + key for key in KEYS}
     topics = TopicSettings((prefix + "payments",), **names, replication=1)
     return Settings(Path(), Path(), KafkaSettings(bootstrap), topics, LaneSettings(), WebSettings())
 
@@ -23,7 +25,7 @@ def _settings(bootstrap: str, prefix: str) -> Settings:
 def test_created_topics_are_as_they_should_be(broker: KafkaBroker, prefix: str) -> None:
     """Missing topics are named; created ones pass the check; creating again makes none."""
     settings = _settings(broker.bootstrap, prefix)
-    assert len(check_topics(settings)) == 7
+    assert len(check_topics(settings)) == 8
     assert create_topics(settings)[0] == f"{prefix}payments"
     assert check_topics(settings) == ()
     assert create_topics(settings) == ()
@@ -53,8 +55,7 @@ def test_each_difference_is_told(broker: KafkaBroker, prefix: str) -> None:
 
 def test_the_commands_create_and_check(broker: KafkaBroker, prefix: str, tmp_path: Path) -> None:
     """`check` fails with what is missing, `create` makes it, `check` is content; the pack names its own clock."""
-    keys = ("decisions", "alerts", "dead_letters", "journal", "control", "packs")
-    names = "".join(f'{key} = "{prefix}{key}"\n' for key in keys)
+    names = "".join(f'{key} = "{prefix}{key}"\n' for key in KEYS)
     file = tmp_path / "sekisho.toml"
     file.write_text(
         f'pack = "{shipped_pack("card_payments")}"\nstate = "state"\n[kafka]\nbootstrap = "{broker.bootstrap}"\n'

@@ -41,6 +41,7 @@ dead_letters = "{prefix}dead-letters"
 journal = "{prefix}journal"
 control = "{prefix}control"
 packs = "{prefix}packs"
+events = "{prefix}events"
 replication = 1
 
 [lane]
