@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from replay.run import ahead
+from replay.run import run
 from replay.sources import Input, file_topic, read_log
 from sekisho.compile import Engine
 from sekisho.ledger import NEVER
 from sekisho.state import new_state, save_state
-from sekisho.step import step
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,9 @@ def build_state(
     """
     seed = _name(inputs)
     state, events, dead = new_state(engine), 0, 0
-    for chunk in ahead(read_log(engine, inputs)):
-        dead += len(chunk.dead)
-        events += chunk.batch.n
-        for start in range(0, chunk.batch.n, batch):
-            state, _ = step(engine, state, chunk.batch.cut(start, min(start + batch, chunk.batch.n)), threads)
+    for part in run(engine, state, read_log(engine, inputs), batch, threads):
+        dead += len(part.dead)
+        events += part.decided.sheet.n - int(part.decided.derived.sum()) if part.decided else 0
     folder = state_folder / f"seed-{engine.pack.hash[:12]}"
     state_folder.mkdir(parents=True, exist_ok=True)
     save_state(state, engine, folder, {"seed": seed, "cold": None})
@@ -51,6 +48,12 @@ def _name(inputs: Sequence[Input]) -> str:
     """A hash of the files' contents, their order, and how they are read."""
     digest = sha256()
     for source in inputs:
-        how = (source.arrived_at, source.kind, source.labels, [file_topic(file) for file in source.files()])
+        how = (
+            source.arrived_at,
+            source.kind,
+            source.labels,
+            source.controls,
+            [file_topic(file) for file in source.files()],
+        )
         digest.update(repr(how).encode())
     return digest.hexdigest()

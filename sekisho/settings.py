@@ -135,10 +135,11 @@ class LaneSettings:
 
 @dataclass(frozen=True)
 class WebSettings:
-    """`[web]`: where /healthz, /readyz, /metrics and /status answer."""
+    """`[web]`: where /healthz, /readyz, /metrics, /status and /v1 answer. labels_per_s: how many are taken at most."""
 
     host: str = _key(_text, "127.0.0.1")
     port: int = _key(_number(1, 65_535), 6066)
+    labels_per_s: int = _key(_number(1, 100_000), 100)
 
 
 @dataclass(frozen=True)

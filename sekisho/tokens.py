@@ -17,19 +17,25 @@ def token_key(environment: Mapping[str, str] | None = None) -> bytes | None:
 
     Raises SekishoError for a file that cannot be read and for a key below 16 bytes; neither shows the key.
     """
+    return secret(VARIABLE, "the key for entity tokens", environment)
+
+
+def secret(variable: str, what: str, environment: Mapping[str, str] | None = None) -> bytes | None:
+    """A secret of the environment, or of the file that <variable>_FILE names; None without either.
+
+    what: it is, for people. Raises SekishoError for a file that cannot be read and for a secret below 16 bytes.
+    """
     given = os.environ if environment is None else environment
-    key = given.get(VARIABLE, "").encode()
-    if name := given.get(f"{VARIABLE}_FILE", ""):
+    found = given.get(variable, "").encode()
+    if name := given.get(f"{variable}_FILE", ""):
         try:
-            key = Path(name).read_bytes().rstrip(b"\r\n")
+            found = Path(name).read_bytes().rstrip(b"\r\n")
         except OSError as error:
             raise SekishoError(
-                f"{VARIABLE}_FILE: {name} cannot be read ({type(error).__name__})", "name the file of the secret"
+                f"{variable}_FILE: {name} cannot be read ({type(error).__name__})", "name the file of the secret"
             ) from error
-    elif not key:
+    elif not found:
         return None
-    if len(key) < _SHORTEST:
-        raise SekishoError(
-            f"the key for entity tokens has {len(key)} bytes", f"make one of at least {_SHORTEST}: openssl rand -hex 32"
-        )
-    return key
+    if len(found) < _SHORTEST:
+        raise SekishoError(f"{what} has {len(found)} bytes", f"make one of at least {_SHORTEST}: openssl rand -hex 32")
+    return found

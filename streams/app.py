@@ -5,7 +5,7 @@ costs 80 us a message, the lane's clients 2 us.
 
     /healthz   200 while its threads run                  /readyz   200 while it is active, or follows the journal
     /metrics   counters and gauges for Prometheus         /status   the same and more as JSON
-    /v1/alerts what a webhook's subscriber has missed
+    /v1/alerts what a webhook's subscriber has missed      /v1/labels (POST) takes labels in
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from faust.app.base import BootStrategy
 from faust.web import Request, Response, View
 from mode import Service
 
+from sekisho.pack import Pack
 from sekisho.settings import Settings
+from sekisho.wire.plan import WirePlan
 from streams.client import KafkaBroker
+from streams.label_page import add_label_page
 from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, Lane
 from streams.metrics import render_metrics
 from streams.packs import PackRoom
+from streams.scoring import PackScorer
 from streams.snapshots import FolderSnapshots
 from streams.webhooks.service import WebhookService, add_pages
 
@@ -72,6 +76,11 @@ class LaneService(Service):  # type: ignore[misc]
             return self.problem
         status = self.lane.status
         return "" if status.phase in (ACTIVE, FOLLOWING, TAKING_OVER) else f"{status.phase}: {status.last_error}"
+
+    def reading(self) -> tuple[Pack, WirePlan] | None:
+        """The pack that decides and how its events are read; None before there is one."""
+        scorer = self.lane.fold.running if self.lane else None
+        return (scorer.decider.engine.pack, scorer.decider.plan) if isinstance(scorer, PackScorer) else None
 
     @property
     def alive(self) -> bool:
@@ -120,6 +129,8 @@ def make_app(settings: Settings, only: str = "") -> WorkerApp:
     _pages(app, lane, webhooks)
     if webhooks:
         add_pages(app, settings)
+    if lane:
+        add_label_page(app, settings, lane.reading)
     return app
 
 

@@ -63,8 +63,8 @@ def add(name: str, value: str, starts: int | None, expires: int | None, by: str,
     ends = (OPEN_ENDS[0] if starts is None else starts, OPEN_ENDS[1] if expires is None else expires)
     if ends[0] >= ends[1]:
         raise click.UsageError("--starts is not before --expires, so the entry would never count")
-    with _desk(file) as desk:
-        _known(name, _running(desk).rules.lists, "list")
+    with open_desk(file) as desk:
+        _known(name, running_pack(desk).rules.lists, "list")
         _tell(desk, ListChange(*_head(by, why), name, value, *ends), f"on {name}")
 
 
@@ -76,8 +76,8 @@ def add(name: str, value: str, starts: int | None, expires: int | None, by: str,
 @CONFIG
 def remove(name: str, value: str, by: str, why: str, file: Path) -> None:
     """Take every entry of VALUE off the list NAME, the pack's own too, until it is added again."""
-    with _desk(file) as desk:
-        _known(name, _running(desk).rules.lists, "list")
+    with open_desk(file) as desk:
+        _known(name, running_pack(desk).rules.lists, "list")
         _tell(desk, ListChange(*_head(by, why), name, value, *OPEN_ENDS, remove=True), f"off {name}")
 
 
@@ -90,8 +90,8 @@ def show(name: str | None, file: Path) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    with _desk(file) as desk:
-        own, said = _running(desk).rules.lists, desk.said()
+    with open_desk(file) as desk:
+        own, said = running_pack(desk).rules.lists, desk.said()
     if name is not None:
         _known(name, own.keys() | {other for other, _ in said.entries}, "list")
     for each, entries in own.items():
@@ -119,7 +119,7 @@ def rule() -> None:
 @CONFIG
 def mute(id: str, until: int, by: str, why: str, file: Path) -> None:
     """Let hits of the rule ID have no outcome and no alert. It is still evaluated, counted and shown as muted."""
-    with _desk(file) as desk:
+    with open_desk(file) as desk:
         found = _rule(desk, id)
         _tell(desk, RuleMute(*_head(by, why), id, until), f"muted until {format_time(until)}; its outcome is {found}")
 
@@ -131,7 +131,7 @@ def mute(id: str, until: int, by: str, why: str, file: Path) -> None:
 @CONFIG
 def unmute(id: str, by: str, why: str, file: Path) -> None:
     """Let the rule ID be heard again."""
-    with _desk(file) as desk:
+    with open_desk(file) as desk:
         _rule(desk, id)
         _tell(desk, RuleMute(*_head(by, why), id, None), "heard again")
 
@@ -143,8 +143,8 @@ def rules(file: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    with _desk(file) as desk:
-        pack, mutes = _running(desk), desk.said().mutes
+    with open_desk(file) as desk:
+        pack, mutes = running_pack(desk), desk.said().mutes
     table = Table("rule", "stage", "outcome", "owner", "muted", box=None)
     for each in pack.rules.rules:
         table.add_row(each.id, each.stage, each.outcome, each.owner, _muted(mutes.get(each.id)))
@@ -204,7 +204,7 @@ def disposition(group: str, word: str, by: str, note: str, file: Path) -> None:
 
 
 def _mark(file: Path, by: str, note: str, *what: Any) -> None:
-    with _desk(file) as desk:
+    with open_desk(file) as desk:
         _tell(desk, AlertMark(*_head(by, note), *what), what[0])
 
 
@@ -230,7 +230,7 @@ def _now_us() -> int:
 
 def _rule(desk: EventDesk, id: str) -> str:
     """The outcome of a live rule. Raises SekishoError for any other."""
-    pack = _running(desk)
+    pack = running_pack(desk)
     if id in {shadow.id for shadow in pack.rules.shadows}:
         raise SekishoError(f"{id} is a shadow rule: it has no outcome that could be muted", "mute a live rule")
     outcomes = {each.id: each.outcome for each in pack.rules.rules}
@@ -245,7 +245,7 @@ def _known(name: str, names: Collection[str], what: str) -> None:
         raise SekishoError(f"the running pack has no {what} {name!r}", suggest(name, names))
 
 
-def _running(desk: EventDesk) -> Pack:
+def running_pack(desk: EventDesk) -> Pack:
     """The pack that decides now: what the journal names, else the settings' own."""
     import tempfile
 
@@ -275,7 +275,8 @@ def _muted(mute: RuleMute | None) -> str:
 
 
 @contextmanager
-def _desk(file: Path) -> Iterator[EventDesk]:
+def open_desk(file: Path) -> Iterator[EventDesk]:
+    """The events topic of the settings' cluster. Raises SekishoError where it does not answer."""
     from streams.broker import BrokerError
     from streams.events import EventDesk
 

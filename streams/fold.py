@@ -81,6 +81,11 @@ class Fold:
         """Its hash, "" before there is one."""
         return "" if self._scorer is None else self._scorer.pack
 
+    @property
+    def running(self) -> Scorer | None:
+        """The pack that decides, if there is one yet; any thread may ask."""
+        return self._scorer
+
     def told(self) -> Mapping[str, Any]:
         """What people should know of the pack that decides; any thread may ask."""
         return {} if self._scorer is None else self._scorer.told()
