@@ -17,7 +17,8 @@ from features.schema import Schema
 from features.sheet import Ints
 from features.warm import warm as warm_windows
 from rules.alert_records import Notification
-from rules.controls import Control
+from rules.controls import Control, ListChange
+from rules.lists import OPEN_ENDS
 from rules.times import format_time
 from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine, wire_plan
@@ -28,7 +29,7 @@ from sekisho.log import Message
 from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import load_state, new_state, save_state
 from sekisho.step import Decided, fold
-from sekisho.wire.controls import Fault, decode_control, is_control
+from sekisho.wire.controls import Fault, decode_control, encode_control, is_control
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import json_path
 
@@ -76,7 +77,9 @@ class Decider:
     def warm(self) -> None:
         """Compile every kernel, so that the first batch is not the one that waits."""
         values = [*(_specimen(self.engine.pack.schema, kind) for kind in self.engine.pack.schema.kinds), b"not JSON"]
-        self.decide([Message("warm", 0, k, 0, None, value) for k, value in enumerate(values)])
+        said = [ListChange("warm", 0, "warm", "", name, "a", *OPEN_ENDS) for name in self.engine.lists.index]
+        records = [(self.events, encode_control(each)) for each in said] + [("warm", value) for value in values]
+        self.decide([Message(topic, 0, k, 0, None, value) for k, (topic, value) in enumerate(records)])
         self.reset()
         warm_windows()
 
