@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from replay.topic import TopicReader
@@ -135,9 +135,10 @@ class _Verification:
     def prepare(self) -> None:
         """Look through the journal: which packs are needed, and whether their beginning is there."""
         first: JournalRecord | None = None
-        last = -1
+        last, said = -1, list[tuple[int, Range]]()
         for record, compared in self.records():
             first, last = first or record, record.sequence
+            said += [(last, each) for each in record.ranges if each.topic == self.topics.events]
             if compared:
                 self.needed[record.pack, record.cold] = record.sequence
         self.last = last
@@ -150,8 +151,19 @@ class _Verification:
             self.deciders[pack, cold] = decider = self.packs(pack, first.seed if first is not None else None)
             if cold is not None:
                 decider.reset(cold.watermark_us)
+                decider.recall(self.said_before(cold, said))
         if first is not None and first.seed is not None:
             self.report.chain = bytes.fromhex(first.seed)
+
+    def said_before(self, cold: Cold, said: Sequence[tuple[int, Range]]) -> Iterator[Message]:
+        """The events topic up to where the log stood in it when the pack's knowledge began."""
+        before = [each.end for sequence, each in said if sequence <= cold.sequence]
+        after = [each.first for sequence, each in said if sequence > cold.sequence]
+        reader = TopicReader(self.topics.bootstrap, self.topics.events, self.topics.client)
+        try:
+            yield from reader.take(0, before[-1] if before else after[0] if after else 2**63 - 1)
+        finally:
+            reader.close()
 
     def records(self) -> Iterator[tuple[JournalRecord, bool]]:
         """The journal's records that count, see sekisho.journal, and whether they are compared."""

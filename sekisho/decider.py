@@ -6,7 +6,7 @@ The lane and the verification of what a lane wrote are two drivers of this one c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from features.schema import Schema
 from features.sheet import Ints
 from features.warm import warm as warm_windows
 from rules.alert_records import Notification
-from rules.controls import Control, ListChange
+from rules.controls import Control, ListChange, RuleMute
 from rules.lists import OPEN_ENDS
 from rules.times import format_time
 from sekisho.batch import Batch, control_batch, join
@@ -28,7 +28,7 @@ from sekisho.ledger import NEVER
 from sekisho.log import Message
 from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import load_state, new_state, save_state
-from sekisho.step import Decided, fold
+from sekisho.step import Decided, apply_controls, fold
 from sekisho.wire.controls import Fault, decode_control, encode_control, is_control
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import json_path
@@ -91,6 +91,11 @@ class Decider:
         """Take the state of a snapshot; its note. Raises SnapshotError."""
         self.state, note = load_state(self.engine, folder)
         return note
+
+    def recall(self, said: Iterable[Message]) -> None:
+        """Take in what people had said of lists and rules before the first event that the state knows."""
+        controls = [decode_control(raw) for message in said if is_control(raw := message.value or b"")]
+        apply_controls(self.engine, self.state, [each for each in controls if isinstance(each, ListChange | RuleMute)])
 
     def told(self) -> dict[str, object]:
         """What people should know: rules that are muted now, changed values a list, what found nothing it is about."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rules.controls import Control, ListChange, RuleMute
 from sekisho.log import Message
 from sekisho.settings import Settings
 from sekisho.wire.controls import decode_control, encode_control, is_control
-from streams.broker import Partition, Send
+from streams.broker import Broker, Partition, Send
 from streams.client import KafkaBroker
 
 
@@ -67,12 +67,24 @@ class EventDesk:
 
     def read(self, topics: list[str]) -> Iterator[Message]:
         """Everything on the topics up to their present ends."""
-        wanted: dict[Partition, int | None] = dict.fromkeys(self.broker.partitions(topics))
-        reader, ended = self.broker.reader(wanted), set[Partition]()
-        try:
-            while not ended >= wanted.keys():
-                polled = reader.poll(10_000, 1.0)
-                yield from polled.messages
-                ended |= set(polled.ended)
-        finally:
-            reader.close()
+        return read_all(self.broker, topics)
+
+
+def said_before(broker: Broker, topic: str, positions: Mapping[Partition, int]) -> Iterator[Message]:
+    """The events topic up to where a place in the log stands in it; all of it where the place has not come to it."""
+    for message in read_all(broker, [topic]):
+        if message.offset < positions.get((topic, message.partition), message.offset + 1):
+            yield message
+
+
+def read_all(broker: Broker, topics: list[str]) -> Iterator[Message]:
+    """Everything on the topics up to their present ends. Raises BrokerError."""
+    wanted: dict[Partition, int | None] = dict.fromkeys(broker.partitions(topics))
+    reader, ended = broker.reader(wanted), set[Partition]()
+    try:
+        while not ended >= wanted.keys():
+            polled = reader.poll(10_000, 1.0)
+            yield from polled.messages
+            ended |= set(polled.ended)
+    finally:
+        reader.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,10 @@ class PackScorer:
         """Back to the state before the first event that it is to know."""
         self.cold = cold
         self.decider.reset(None if cold is None else cold.watermark_us)
+
+    def recall(self, said: Iterable[Message]) -> None:
+        """Take in what people had said of lists and rules before the first event that it is to know."""
+        self.decider.recall(said)
 
     def warm(self) -> None:
         """Compile every kernel before the lane may lead."""

@@ -25,6 +25,7 @@ from sekisho.settings import Settings
 from sekisho.tokens import token_key
 from streams.broker import BrokerError
 from streams.client import KafkaBroker
+from streams.events import said_before
 from streams.journal_tail import Place
 from streams.outputs import PackRefused, Request
 from streams.scoring import PackScorer
@@ -157,6 +158,8 @@ def _warm_up(settings: Settings, request: Request, seed: str | None, until: Any)
         if not request.journalled and not request.accept_cold:
             demand_enough(start, scorer)
         scorer.reset(start.cold)
+        if start.cold is not None:
+            scorer.recall(said_before(broker, settings.topics.events, start.place.positions))
         place = start.place
     warming, saved = Warming(broker, scorer, place, settings.topics, settings.lane), time.monotonic()
     while (missing := until.value - warming.place.sequence) > 0 and (missing > _CLOSE or warming.events == 0):

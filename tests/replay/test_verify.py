@@ -1,5 +1,7 @@
 """Verification finds what was changed, lost, doubled or added, and says where. The topics are lists."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -7,6 +9,7 @@ import pytest
 
 from replay import verify as room
 from replay.verify import Part, Report, Topics, describe, verify
+from rules.controls import RuleMute
 from sekisho.compile import Engine, compile_pack
 from sekisho.decider import Decider
 from sekisho.errors import SourceError
@@ -15,6 +18,7 @@ from sekisho.load import load_pack
 from sekisho.log import Message, merge_order
 from sekisho.packs import shipped_pack
 from sekisho.testing.world import world_of
+from sekisho.wire.controls import encode_control
 
 TOPICS = Topics("nowhere", "journal", "decisions", "alerts", "dead", "packs", "events")
 Log = dict[str, list[list[Message]]]
@@ -52,7 +56,7 @@ def log(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Log:
     world_of(1_200).write_jsonl(file, 1_200)
     values = file.read_bytes().splitlines()
     values[77] = b"{"
-    topics: Log = {"decisions": [[], []], "alerts": [[], []], "dead": [[]], "journal": [[]]}
+    topics: Log = {"decisions": [[], []], "alerts": [[], []], "dead": [[]], "journal": [[]], "events": [[]]}
     topics["payments"] = [
         [Message("payments", p, k, 2 * k + p, None, v) for k, v in enumerate(values[p::2])] for p in (0, 1)
     ]
@@ -157,11 +161,18 @@ def test_a_part_is_verified_without_what_stands_around_it(
 
 
 def test_a_cold_pack_needs_no_more_than_it_knew(engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal and the topics begin at batch 3, behind which the pack began cold: the rest can still be verified."""
+    """The journal and the topics begin at batch 3, behind which the pack began cold: the rest can still be verified.
+
+    What people had said before, it knows: a mute that is lost would be noticed.
+    """
     decider, chain = Decider(engine), room.decode(log["journal"][0][2].value or b"").chain
     cold = Cold(2, room.decode(log["journal"][0][2].value or b"").watermark_us or 0)
     decider.reset(cold.watermark_us)
-    cut: Log = {"decisions": [[], []], "alerts": [[], []], "dead": [[]], "journal": [[]]}
+    hits = Counter(rule["id"] for m in log["decisions"][0] for rule in json.loads(m.value or b"").get("rules", ()))
+    mute = RuleMute("m", 0, "sato", "", hits.most_common(1)[0][0], 4_000_000_000_000_000)
+    said = [Message("events", 0, 0, 0, None, encode_control(mute))]
+    decider.recall(said)
+    cut: Log = {"decisions": [[], []], "alerts": [[], []], "dead": [[]], "journal": [[]], "events": [said]}
     cut["payments"] = [part[250:] for part in log["payments"]]
     for message in log["journal"][0][3:]:
         record = room.decode(message.value or b"")
@@ -176,6 +187,7 @@ def test_a_cold_pack_needs_no_more_than_it_knew(engine: Engine, log: Log, monkey
         _append(cut, "journal", 0, replace(record, chain=chain, cold=cold).encode())
     report = _verify(engine, cut, monkeypatch, Part(first=4))
     assert report.difference is None and report.batches == 2
+    assert _verify(engine, cut | {"events": [[]]}, monkeypatch, Part(first=4)).difference is not None
     journal = [room.decode(m.value or b"") for m in cut["journal"][0]]
     warm: Log = cut | {"journal": [[]]}
     for record in journal:
