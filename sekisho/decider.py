@@ -65,14 +65,13 @@ class Decider:
 
     def __init__(self, engine: Engine, threads: int = 1, events: str = "") -> None:
         self.engine, self.threads, self.events = engine, threads, events
-        self.unknown = 0
         self.log_clock = engine.pack.policy.record_time == "log"
         self.plan, self.amount_scale = wire_plan(engine), amount_scale(engine.pack)
-        self.state = new_state(engine)
+        self.reset()
 
     def reset(self, cold_us: int | None = None) -> None:
         """Back to the state before the first event that it is to know; W up to there, or None where that is all."""
-        self.state = new_state(self.engine, cold_us)
+        self.state, self.unknown = new_state(self.engine, cold_us), 0
 
     def warm(self) -> None:
         """Compile every kernel, so that the first batch is not the one that waits."""
@@ -114,7 +113,7 @@ class Decider:
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
         asked = self._asked(records)
-        plain = np.array([k for k in range(len(records)) if k not in asked], np.int64)
+        plain = np.delete(np.arange(len(records)), list(asked))
         batch, good, letters = self._decode(records, plain)
         letters |= {k: self._refused(records[k], fault) for k, fault in asked.items() if isinstance(fault, Fault)}
         if controls := {k: control for k, control in asked.items() if isinstance(control, Control)}:
