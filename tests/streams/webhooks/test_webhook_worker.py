@@ -44,6 +44,7 @@ packs = "{prefix}packs"
 deliveries = "{prefix}deliveries"
 webhooks = "{prefix}webhooks"
 undelivered = "{prefix}undelivered"
+events = "{prefix}events"
 replication = 1
 [lane]
 name = "{prefix}lane"
