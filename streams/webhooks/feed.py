@@ -35,7 +35,9 @@ class Assembler:
                 continue
             sequence, index, size = place
             key = delivery.sequences is None, sequence - index
-            parts = self.parts.setdefault(key, []) if index else self.parts.update({key: []}) or self.parts[key]
+            if index == 0:
+                self.parts[key] = []
+            parts = self.parts.setdefault(key, [])
             parts.append(delivery)
             if index == size - 1:
                 del self.parts[key]

@@ -17,9 +17,13 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from replay.topic import TopicReader
+from sekisho.compile import compile_pack
+from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
 from sekisho.settings import Settings, load_settings
 from sekisho.testing.kafka import KafkaBroker, free_ports
+from sekisho.testing.world import world_of
+from streams.scoring import PackScorer
 from streams.topics import create_topics
 from streams.webhooks.commands import webhook_redeliver
 from streams.webhooks.receiver import verify
@@ -78,9 +82,9 @@ class HookWorker:
     def settings(self) -> Settings:
         return load_settings(self.config, ENVIRONMENT)
 
-    def start(self) -> None:
+    def start(self, *only: str) -> None:
         code = "from streams.commands import worker; worker()"
-        command = [sys.executable, "-c", code, "--config", str(self.config), "--only", "webhooks"]
+        command = [sys.executable, "-c", code, "--config", str(self.config), *(only or ("--only", "webhooks"))]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=ENVIRONMENT)
 
@@ -137,8 +141,8 @@ def hook(id: str, receiver: Receiver, more: str = "") -> str:
     return HOOK.format(id=id, url=receiver.url, more=more)
 
 
-def undelivered(settings: Settings) -> list[dict[str, object]]:
-    reader = TopicReader(settings.kafka.bootstrap, settings.topics.undelivered, {})
+def records_of(settings: Settings, topic: str) -> list[dict[str, object]]:
+    reader = TopicReader(settings.kafka.bootstrap, topic, {})
     found = []
     for partition in reader.places:
         while (record := reader.peek(partition)) is not None:
@@ -146,6 +150,10 @@ def undelivered(settings: Settings) -> list[dict[str, object]]:
             reader.pop(partition)
     reader.close()
     return found
+
+
+def undelivered(settings: Settings) -> list[dict[str, object]]:
+    return records_of(settings, settings.topics.undelivered)
 
 
 def test_alerts_arrive_signed_in_sequence_and_only_committed_ones(
@@ -204,6 +212,35 @@ def test_alerts_arrive_signed_in_sequence_and_only_committed_ones(
             worker.process.kill()
         for receiver in (all_of_it, batches, dead):
             receiver.close()
+
+
+def test_from_a_payment_to_the_receiver(tmp_path: Path, broker: KafkaBroker, prefix: str) -> None:
+    """One worker scores and delivers: every alert that its lane commits arrives, and nothing else."""
+    receiver = Receiver()
+    worker = HookWorker(tmp_path, broker, prefix, [hook("all", receiver)])
+    settings = worker.settings
+    create_topics(settings, log_append=False)
+    PackScorer(compile_pack(load_pack(settings.pack)), settings.topics).warm()  # so that no worker compiles for long
+    world_of(2_000).write_jsonl(tmp_path / "world.jsonl", 2_000)
+    lines = (tmp_path / "world.jsonl").read_bytes().splitlines()
+    try:
+        worker.start("--config", str(worker.config))
+        until(lambda: '"phase": "active"' in worker.get("/status")[1], 240, worker.words)
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for k, line in enumerate(lines):
+            producer.produce(settings.topics.input[0], line, partition=k % 4)
+        assert producer.flush(30) == 0
+        until(lambda: f"sekisho_events_total {len(lines)}" in worker.get("/metrics")[1], 60, worker.words)
+        alerts = {each["id"] for each in records_of(settings, settings.topics.alerts)}
+        until(lambda: len(receiver.calls) >= len(alerts), 30, worker.words)
+        assert len(alerts) > 5 and {call.id for call in receiver.calls} == alerts
+        assert sorted(receiver.sequences()) == list(range(1, len(alerts) + 1))
+        assert worker.get("/readyz")[0] == worker.get("/healthz")[0] == 200
+        assert worker.end(signal.SIGTERM) == 0
+    finally:
+        if worker.process is not None:
+            worker.process.kill()
+        receiver.close()
 
 
 def test_a_killed_worker_loses_nothing(tmp_path: Path, broker: KafkaBroker, prefix: str) -> None:
