@@ -194,3 +194,17 @@ def test_a_cold_pack_needs_no_more_than_it_knew(engine: Engine, log: Log, monkey
         _append(warm, "journal", 0, replace(record, cold=None).encode())
     with pytest.raises(JournalError, match="it begins with batch 3"):
         _verify(engine, warm, monkeypatch, Part(first=4))
+
+
+def test_a_worker_may_go_on_meanwhile(engine: Engine, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outputs of batches that were journalled after the verification began are not taken for alien ones."""
+    opened = Counter[str]()
+
+    def reader(bootstrap: str, topic: str, client: object) -> ListReader:
+        opened[topic] += 1
+        early = topic == "journal" and opened[topic] <= 2
+        return ListReader([part[:4] if early else part for part in log[topic]])
+
+    monkeypatch.setattr(room, "TopicReader", reader)
+    report = verify(lambda pack, seed: Decider(engine), TOPICS)
+    assert report.difference is None and report.batches == 4
