@@ -205,8 +205,10 @@ def test_alerts_arrive_signed_in_sequence_and_only_committed_ones(
         assert sorted(all_of_it.sequences()[100:]) == [5, 6, 7]
         assert len({call.id for call in all_of_it.calls}) == 100
         assert worker.end(signal.SIGTERM) == 0
-        shown = worker.words() + worker.get("/status")[1]
-        assert SECRET not in shown and TOKEN not in shown
+        topics = worker.settings.topics
+        kept = json.dumps([records_of(worker.settings, topic) for topic in (topics.deliveries, topics.webhooks)])
+        shown = worker.log.read_text() + kept
+        assert SECRET not in shown and TOKEN not in shown and all_of_it.url not in shown
     finally:
         if worker.process is not None:
             worker.process.kill()
@@ -268,6 +270,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, broker: KafkaBroker, pref
                 time.sleep(draw.uniform(0, 0.1))
             worker.end(signal.SIGKILL)
         worker.start()
+        until(worker.routes, 60, worker.words)
         total = bank.count
         for receiver in (steady, flaky):
             until(
