@@ -74,13 +74,18 @@ class Input:
 
 def read_log(engine: Engine, inputs: Sequence[Input]) -> Iterator[Chunk]:
     """All inputs as one log, in arrival order; at equal arrival in the order of the inputs."""
-    streams = [_checked(source, read_input(engine, source)) for source in inputs]
+    return read_decoded(lambda arrived_at: make_decoder(engine, arrived_at), inputs)
+
+
+def read_decoded(decoder: Callable[[str], Decoder], inputs: Sequence[Input]) -> Iterator[Chunk]:
+    """The same with a decoder that is made for each input's `arrived_at`."""
+    streams = [_checked(source, read_input(decoder(source.arrived_at), source)) for source in inputs]
     return streams[0] if len(streams) == 1 else merge(streams)
 
 
-def read_input(engine: Engine, source: Input) -> Iterator[Chunk]:
+def read_input(decoder: Decoder, source: Input) -> Iterator[Chunk]:
     """One input in its own order."""
-    decoder, files = make_decoder(engine, source.arrived_at), source.files()
+    files = source.files()
     sizes = [file.stat().st_size for file in files]
     whole, before = max(1, sum(sizes)), 0
     for file, size in zip(files, sizes, strict=True):

@@ -30,7 +30,7 @@ class Asked:
     settle_after_us: how long after a payment that is now approved its settlement is made.
     pass_fraud, pass_good: the share of challenges that fraudulent and other payments pass.
     confirm_declined: the share of declined frauds whose label comes all the same.   seed: of all three draws.
-    replicates: of the bootstrap.
+    replicates: of the bootstrap.   accept_cold: payments with less history than their longest window count, too.
     """
 
     from_us: int | None = None
@@ -48,6 +48,7 @@ class Asked:
     confirm_declined: float = 0.0
     seed: int = 1
     replicates: int = 200
+    accept_cold: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""One reading of the log for two packs: decoded once, and handed to each in its own layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from features.schema import Field, Schema
+from features.sheet import HANDLE_BITS, Ints, Layout, Sheet
+from features.types import Kind
+from replay.decoder import Decoder
+from replay.merge import Chunk
+from replay.sources import Input, read_decoded
+from sekisho.batch import Batch
+from sekisho.compile import Engine
+from sekisho.errors import SekishoError
+from sekisho.pack import Pack
+from sekisho.wire.plan import plan_wire
+
+
+@dataclass(frozen=True)
+class SharedLog:
+    """Reads events with the fields of both packs. pack: CURRENT's, with them; layout: of the sheets `read` gives."""
+
+    pack: Pack
+    layout: Layout
+
+    def read(self, inputs: Sequence[Input]) -> Iterator[Chunk]:
+        """The log from its beginning."""
+        return read_decoded(lambda arrived_at: _decoder(self.pack, self.layout, arrived_at), inputs)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Takes what a pack reads out of a shared sheet. rows: int64[r] of the shared sheet; texts: the text rows."""
+
+    layout: Layout
+    rows: Ints
+    texts: Ints
+
+    def batch(self, batch: Batch) -> Batch:
+        """The same events in the pack's own layout."""
+        literals = np.frombuffer(bytes(self.layout.literals), np.uint8)
+        cells, valid = batch.sheet.cells[self.rows], batch.sheet.valid[self.rows]
+        cells[self.texts] += len(literals) << HANDLE_BITS
+        sheet = Sheet(self.layout, cells, valid, np.concatenate([literals, batch.sheet.text]))
+        return replace(batch, sheet=sheet)
+
+
+def share_log(current: Engine, candidate: Engine) -> SharedLog:
+    """What reads the log for both packs. Raises SekishoError where one event would mean two things to them."""
+    ours, theirs = current.pack, candidate.pack
+    known = ours.schema.by_name
+    differing = [field.name for field in theirs.schema.fields if known.get(field.name, field) != field]
+    if differing:
+        raise SekishoError(
+            f"pack {theirs.name} reads {', '.join(differing)} otherwise than pack {ours.name}",
+            "give both packs the same [fields] for what they share; new fields may be added",
+        )
+    for what, a, b in (
+        ("[events] kinds", ours.schema.kinds, theirs.schema.kinds),
+        ("[events] decide", ours.policy.decide, theirs.policy.decide),
+        ("[events] record_time", ours.policy.ingest, theirs.policy.ingest),
+        ("[events] default_zone", ours.policy.default_zone, theirs.policy.default_zone),
+    ):
+        if a != b:
+            fix = f"{ours.name} has {a!r}, {theirs.name} has {b!r}: make them equal"
+            raise SekishoError(f"the packs do not read one log: they differ in {what}", fix)
+    added = tuple(field for field in theirs.schema.fields if field.name not in known)
+    schema = Schema((*ours.schema.fields, *added), ours.schema.kinds)
+    layout = Layout()
+    for name, type in schema.columns().items():
+        layout.add(name, type)
+    return SharedLog(replace(ours, schema=schema), layout)
+
+
+def project(log: SharedLog, engine: Engine) -> Projection:
+    """How the pack's own sheets come out of the shared ones."""
+    slots = engine.inputs.slots
+    rows = np.array([log.layout[name].row for name in slots], np.int64)
+    texts = np.array([slot.row for slot in slots.values() if slot.type.kind is Kind.TEXT], np.int64)
+    return Projection(engine.inputs, rows, texts)
+
+
+def _decoder(pack: Pack, layout: Layout, arrived_at: str) -> Decoder:
+    source = arrived_at or pack.policy.ingest
+    ingest = Field("record_time", "time", source=source) if source else None
+    return Decoder(pack, plan_wire(pack.schema, layout, pack.policy.default_zone, ingest), source)
