@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
 
-from replay.options import DURATION, MOMENT
+from replay.backtest.command import backtest_command
+from replay.diff_command import diff_command
+from replay.options import MOMENT, reads_a_log
 from replay.verify_command import verify_command
 
 _PATH = click.Path(path_type=Path)
-_Command = Callable[..., Any]
-
-# How a log is read: `explain` must read it as `replay run` did.
-_SOURCE = (
-    click.option("--labels", type=_PATH, help="Read label events from this file too."),
-    click.option(
-        "--label-column",
-        help="Make labels from this column of SOURCE, a table: true where the payment turned out to be fraud.",
-    ),
-    click.option(
-        "--label-delay", "label_delay_us", type=DURATION, default="7d", show_default=True,
-        help="How long after its payment such a label arrives.",
-    ),
-    click.option("--label-class", default="fraud", show_default=True, help="The class that such a label gives."),
-    click.option(
-        "--events", type=_PATH,
-        help="Read this file of JSON lines as the events topic: list entries, mutes, marks on alerts, and labels.",
-    ),
-    click.option(
-        "--arrived-at", default="", help="The column or JSON path that says when the log took an event.",
-    ),
-)  # fmt: skip
-
-
-def reads_a_log(command: _Command) -> _Command:
-    """The options that say how a log is read."""
-    return reduce(lambda inner, option: option(inner), reversed(_SOURCE), command)
 
 
 @click.command()
@@ -64,6 +37,8 @@ def replay() -> None:
     """Drive the engine over a log: files of Parquet, CSV or JSON lines, or what a worker read from Kafka."""
 
 
+replay.add_command(backtest_command)
+replay.add_command(diff_command)
 replay.add_command(verify_command)
 
 

@@ -1,9 +1,11 @@
-"""How times and durations are written on the command line."""
+"""How times, durations and logs are written on the command line."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +60,31 @@ CONFIG = click.option(
     "--config", "file", type=click.Path(path_type=Path, dir_okay=False), envvar="SEKISHO_CONFIG",
     help="The settings' file.",
 )  # fmt: skip
+
+_Command = Callable[..., Any]
+
+# How a log is read: `explain` and `backtest` must read it as `run` did.
+_SOURCE = (
+    click.option("--labels", type=click.Path(path_type=Path), help="Read label events from this file too."),
+    click.option(
+        "--label-column",
+        help="Make labels from this column of SOURCE, a table: true where the payment turned out to be fraud.",
+    ),
+    click.option(
+        "--label-delay", "label_delay_us", type=DURATION, default="7d", show_default=True,
+        help="How long after its payment such a label arrives.",
+    ),
+    click.option("--label-class", default="fraud", show_default=True, help="The class that such a label gives."),
+    click.option(
+        "--events", type=click.Path(path_type=Path),
+        help="Read this file of JSON lines as the events topic: list entries, mutes, marks on alerts, and labels.",
+    ),
+    click.option(
+        "--arrived-at", default="", help="The column or JSON path that says when the log took an event.",
+    ),
+)  # fmt: skip
+
+
+def reads_a_log(command: _Command) -> _Command:
+    """Gives a command the options that say how a log is read."""
+    return reduce(lambda inner, option: option(inner), reversed(_SOURCE), command)

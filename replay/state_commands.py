@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from replay.commands import reads_a_log
-from replay.options import CONFIG
+from replay.options import CONFIG, reads_a_log
 
 
 @click.group()

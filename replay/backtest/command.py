@@ -1,0 +1,113 @@
+"""`sekisho replay backtest`: what a candidate strategy would have done, in money."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from replay.options import DURATION, MOMENT, reads_a_log
+
+if TYPE_CHECKING:
+    from replay.backtest.records import Asked
+
+_PATH = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0, 1)
+
+
+@click.command("backtest")
+@click.argument("current", type=_PATH)
+@click.argument("candidate", type=_PATH)
+@click.argument("source", type=_PATH, nargs=-1, required=True)
+@reads_a_log
+@click.option("--from", "from_us", type=MOMENT, help="Count payments from this event time on; before it is history.")
+@click.option("--to", "to_us", type=MOMENT, help="Count payments before this event time.")
+@click.option("--as-known", "as_known_us", type=MOMENT, help="Use what was known by then. [default: all of the log]")
+@click.option(
+    "--maturity",
+    "maturity_us",
+    type=DURATION,
+    default=None,
+    help="From which age on an unlabelled payment is presumed good. [default: 95 % of the verdicts are in]",
+)
+@click.option("--accept-cold", is_flag=True, help="Count payments with less history than their longest window, too.")
+@click.option("--budget", type=click.IntRange(0), default=100, show_default=True, help="Alerts a day; 0 for no budget.")
+@click.option(
+    "--act-by",
+    "act_by_us",
+    type=DURATION,
+    default=None,
+    help="How long an alert is worth looking at. [default: the pack's]",
+)
+@click.option("--zone", default="Asia/Tokyo", show_default=True, help="The time zone of days and hours.")
+@click.option("--feedback", is_flag=True, help="Let decisions edit the log: what is declined never settles.")
+@click.option("--collapse", is_flag=True, help="Count only the first of each attempt_group.")
+@click.option(
+    "--settle-after",
+    "settle_after_us",
+    type=DURATION,
+    default="1d",
+    show_default=True,
+    help="With --feedback: how long after a payment that is now approved its settlement comes.",
+)
+@click.option("--pass-fraud", type=_SHARE, default=0.1, show_default=True, help="Challenges that frauds pass.")
+@click.option("--pass-good", type=_SHARE, default=0.95, show_default=True, help="Challenges that others pass.")
+@click.option(
+    "--confirm-declined",
+    type=_SHARE,
+    default=0.0,
+    show_default=True,
+    help="Declined frauds that are labelled all the same.",
+)
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws and the bootstrap.")
+@click.option("--json", "json_file", type=_PATH, help="Write facts and figures to this file.")
+@click.option("--csv", "csv_file", type=_PATH, help="Write every flip to this file: CSV, or Parquet.")
+@click.option(
+    "--lang", type=click.Choice(["en", "ja"]), default="en", show_default=True, help="The summary's language."
+)
+def backtest_command(
+    current: Path,
+    candidate: Path,
+    source: tuple[Path, ...],
+    labels: Path | None,
+    label_column: str | None,
+    label_delay_us: int,
+    label_class: str,
+    arrived_at: str,
+    json_file: Path | None,
+    csv_file: Path | None,
+    lang: str,
+    **asked: Any,
+) -> None:
+    """Replay SOURCE through the packs CURRENT and CANDIDATE, and compare what they do, in money.
+
+    Both are run whole over the same log in one pass: features, rules, lists, models. What came out is judged by the
+    labels that were known; what nobody knows stays unknown and is shown as a range.
+    """
+    from rich.console import Console
+
+    from replay.backtest.records import Asked
+    from replay.backtest.run import run_backtest
+    from replay.backtest.view import show, watched
+    from replay.report import inputs_of
+    from sekisho.compile import compile_pack
+    from sekisho.errors import SekishoError
+    from sekisho.load import load_pack
+
+    question: Asked = Asked(**{name: value for name, value in asked.items() if value is not None})
+    if question.from_us is not None and question.to_us is not None and question.from_us >= question.to_us:
+        raise click.UsageError("--from is not before --to, so nothing would be counted")
+    for file in (json_file, csv_file):
+        if file and (file.is_dir() or not file.parent.is_dir()):
+            raise SekishoError(f"{file}: a file cannot be written here", "name a file in a folder that is there")
+    inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at)
+    engines = [compile_pack(load_pack(pack)) for pack in (current, candidate)]
+    console = Console(highlight=False)
+    with watched(console) as told:
+        result = run_backtest(engines[0], engines[1], inputs, question, told)
+    show(result, console, lang)
+    if json_file:
+        json_file.write_text(result.to_json(), "utf-8")
+    if csv_file:
+        result.write_flips(csv_file)

@@ -1,0 +1,132 @@
+"""What a back-test shows on a terminal: the strategies side by side, and why they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from replay.backtest.records import Backtest, Facts
+from replay.backtest.sweep import Told
+
+_FAITHFUL = 0.99
+_MOST_CAUSES = 8
+_LINES = (  # column of `summary`, in English, in Japanese, what it is
+    ("payments", "payments", "取引", "count"),
+    ("amount_minor", "  amount", "  金額", "money"),
+    ("frauds", "frauds known", "判明した不正", "count"),
+    ("fraud_minor", "  amount", "  金額", "money"),
+    ("caught", "  alerted", "  検知", "count"),
+    ("caught_minor", "  alerted, amount", "  検知金額", "money"),
+    ("missed_minor", "  missed, amount", "  見逃し金額", "money"),
+    ("prevented_minor", "  prevented, amount", "  阻止金額", "money"),
+    ("goods_alerted", "good payments alerted", "正常取引の誤検知", "count"),
+    ("false_positive_ratio", "  for each fraud alerted", "  検知した不正1件あたり", "ratio"),
+    ("adr", "defrauded customers detected", "被害者の検知率", "share"),
+    ("a_fpr", "  good customers for each", "  誤検知した顧客の比", "ratio"),
+    ("vdr", "fraud money from first detection on", "初回検知以降の不正金額", "share"),
+    ("touched", "customers touched", "影響を受けた顧客", "count"),
+    ("alert_groups", "alert groups", "アラート群", "count"),
+    ("unknown", "refused then, approved now: unknown", "当時は拒否、今回は承認（真偽不明）", "count"),
+    ("unknown_minor", "  amount", "  金額", "money"),
+)
+_WORDS = {
+    "recorded": ("recorded", "記録"), "current": ("current", "現行"), "candidate": ("candidate", "候補"),
+    "title": ("back-test", "バックテスト"), "counted": ("counted", "集計期間"), "known": ("as known on", "基準日"),
+    "changed": ("{:,} payments change their outcome", "{:,}件の取引で判定が変わります"),
+    "causes": ("because of", "原因"), "flips": ("payments", "取引"), "amount": ("amount", "金額"),
+    "found": ("frauds found / lost", "不正の検知 増 / 減"), "good": ("good hit / freed", "誤検知 増 / 減"),
+    "not": ("not counted", "集計対象外"), "more": ("... and {} more", "... ほか{}件"),
+    "range": ("immature payments may hide", "未成熟の取引に潜む不正（5〜95％）"),
+}  # fmt: skip
+
+
+@contextmanager
+def watched(console: Console) -> Iterator[Told]:
+    """A progress bar with the time left, while a back-test lasts."""
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task("replaying", total=1.0)
+        yield lambda read, events: bar.update(task, completed=read, description=f"{events:,} events")
+
+
+def show(result: Backtest, console: Console, lang: str = "en") -> None:
+    """Print the summary of a back-test."""
+    at, facts = int(lang == "ja"), result.facts
+    for note in facts.notes:
+        console.print(f"! {note}", style="yellow")
+    rows = {row["strategy"]: row for row in result.tables["summary"].to_pylist()}
+    table = Table(title=_title(facts, at), title_justify="left", title_style="bold")
+    table.add_column()
+    for strategy in rows:
+        table.add_column(_WORDS[strategy][at], justify="right")
+    for column, *names, what in _LINES:
+        values = [row[column] for row in rows.values()]
+        if any(value not in (None, 0) for value in values) or column in ("frauds", "payments"):
+            table.add_row(names[at], *(_text(value, what, facts) for value in values))
+    console.print(table)
+    _ranges(result, console, at)
+    _causes(result, console, at)
+    for row in result.tables["excluded"].to_pylist():
+        console.print(f"{_WORDS['not'][at]}: {row['payments']:,} {row['reason'].replace('_', ' ')}", style="dim")
+
+
+def _title(facts: Facts, at: int) -> str:
+    span = f"{_day(facts.counted_from_us)} - {_day(facts.counted_to_us)}"
+    known = f"{_WORDS['known'][at]} {_day(facts.as_known_us)}"
+    return (
+        f"{_WORDS['title'][at]}: {facts.current.name} / {facts.candidate.name}, {_WORDS['counted'][at]} {span}, {known}"
+    )
+
+
+def _day(us: int) -> str:
+    return datetime.fromtimestamp(us / 1e6, UTC).strftime("%Y-%m-%d")
+
+
+def _text(value: Any, what: str, facts: Facts) -> str:
+    if value is None:
+        return "-"
+    return {
+        "money": lambda: money(value, facts),
+        "share": lambda: f"{value:.1%}",
+        "ratio": lambda: f"{value:.1f}:1",
+    }.get(what, lambda: f"{value:,}")()
+
+
+def money(minor: int, facts: Facts) -> str:
+    """An amount with its currency."""
+    return f"{minor / 10**facts.exponent:,.{facts.exponent}f} {facts.currency}".rstrip()
+
+
+def _ranges(result: Backtest, console: Console, at: int) -> None:
+    for row in result.tables["ranges"].to_pylist():
+        if row["rows"] == "immature" and row["strategy"] == "candidate" and not row["caught"] and row["high_minor"]:
+            low, high = (money(row[name], result.facts) for name in ("low_minor", "high_minor"))
+            console.print(f"{_WORDS['range'][at]}: {low} - {high} ({row['payments']:,})", style="dim")
+
+
+def _causes(result: Backtest, console: Console, at: int) -> None:
+    rows = result.tables["causes"].to_pylist()
+    console.print("\n" + _WORDS["changed"][at].format(sum(row["flips"] for row in rows)), style="bold")
+    if not rows:
+        return
+    table = Table(show_edge=False)
+    table.add_column(_WORDS["causes"][at])
+    for title in ("flips", "amount", "found", "good"):
+        table.add_column(_WORDS[title][at], justify="right")
+    for row in rows[:_MOST_CAUSES]:
+        frauds = f"{row['fraud_found']:,} / {row['fraud_lost']:,}"
+        goods = f"{row['good_hit']:,} / {row['good_freed']:,}"
+        amount = money(row["amount_minor"], result.facts)
+        table.add_row(row["restoring"] or row["cause"], f"{row['flips']:,}", amount, frauds, goods)
+    console.print(table)
+    if len(rows) > _MOST_CAUSES:
+        console.print(_WORDS["more"][at].format(len(rows) - _MOST_CAUSES), style="dim")
