@@ -74,11 +74,13 @@ class Hybrids:
 
     sheets: by Place, the payments after step(), in one order; without feedback there is but one log, CURRENT's. Where
     both packs compute the same values, one pack's of each log will do.   fates: by Place, uint8[k].
+    muted: by pack, uint8[m, k], where people had muted its rules.
     """
 
     engines: tuple[Engine, Engine]
     sheets: Mapping[Place, Sheet]
     fates: Mapping[Place, Bytes]
+    muted: tuple[Bytes, Bytes]
     _statuses: dict[tuple[object, ...], Bytes] = field(default_factory=dict)
 
     @property
@@ -92,6 +94,7 @@ class Hybrids:
         place, live = self._place(undone), [engine.rules.live for engine in self.engines]
         degraded = (self.fates[place] == DEGRADED).astype(np.uint8)
         status = [self._status(side, place, undone)[k] for side, k in chosen]
+        muted = [self.muted[side][k] for side, k in chosen]
         rules, asks = [live[side].rules[k] for side, k in chosen], [live[side].asks[k] for side, k in chosen]
         number = {rule.id: k for k, rule in enumerate(rules)}
         lifts = [(k, number[name]) for k, rule in enumerate(rules) for name in rule.lifts if name in number]
@@ -99,7 +102,8 @@ class Hybrids:
         lifted, outcome = np.zeros(shape, np.uint8), np.zeros(self.k, np.int8)
         decide(
             np.array(status, np.uint8).reshape(shape), np.array(asks, np.uint8).reshape(-1, 4),
-            np.array(lifts, np.int64).reshape(-1, 2), degraded, least, lifted, outcome,
+            np.array(lifts, np.int64).reshape(-1, 2), degraded, least, np.array(muted, np.uint8).reshape(shape),
+            lifted, outcome,
         )  # fmt: skip
         return outcome
 
@@ -237,13 +241,14 @@ def _kind(group: Sequence[Names], each_suffices: bool) -> str:
     return "over_determined" if each_suffices else "joint"
 
 
-def gather(decided: Sequence[Decided], index: Ints) -> tuple[Sheet, Bytes]:
-    """The payments at `index` of a chunk's payments, as one sheet, and their fates."""
-    sheets, fates, before = [], [], 0
+def gather(decided: Sequence[Decided], index: Ints) -> tuple[Sheet, Bytes, Bytes]:
+    """The payments at `index` of a chunk's payments: as one sheet, their fates uint8[k], muted rules uint8[m, k]."""
+    sheets, fates, muted, before = [], [], [], 0
     for part in decided:
         inside = index[(index >= before) & (index < before + len(part.rows))] - before
         rows = part.rows[inside]
         sheets.append(take(part.sheet, rows))
         fates.append(part.admission.fate[rows])
+        muted.append(part.results.muted[:, rows])
         before += len(part.rows)
-    return concat(sheets), np.concatenate(fates)
+    return concat(sheets), np.concatenate(fates), np.concatenate(muted, axis=1)

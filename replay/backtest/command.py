@@ -75,6 +75,7 @@ def backtest_command(
     label_delay_us: int,
     label_class: str,
     arrived_at: str,
+    events: Path | None,
     json_file: Path | None,
     csv_file: Path | None,
     lang: str,
@@ -101,7 +102,7 @@ def backtest_command(
     for file in (json_file, csv_file):
         if file and (file.is_dir() or not file.parent.is_dir()):
             raise SekishoError(f"{file}: a file cannot be written here", "name a file in a folder that is there")
-    inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at)
+    inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at, events)
     engines = [compile_pack(load_pack(pack)) for pack in (current, candidate)]
     console = Console(highlight=False)
     with watched(console) as told:

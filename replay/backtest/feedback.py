@@ -112,10 +112,10 @@ class FeedbackTrack(Track):
         while start < batch.n:
             stop = self._stop(chunk, start)
             edited, guessed = self._edit(chunk, start, stop)
-            part = self.step(edited)
+            parts = self.fold(edited)
             self.edited.append(edited)
-            decided.append(part)
-            self._learn(part, chunk, start, stop)
+            decided += parts
+            self._learn(parts, chunk, start, stop)
             wrong = guessed[self._drops(guessed, self.guess) != self._drops(guessed, self.effect)]
             self.dirty |= bool(len(wrong))
             self.unstable[self.history.payment[wrong]] = True
@@ -170,11 +170,12 @@ class FeedbackTrack(Track):
         other = (effect[p] == GOES) & history.refused[p] & ~label
         return (gone | other) & after & (history.at[p] >= 0)
 
-    def _learn(self, part: Decided, chunk: _Chunk, start: int, stop: int) -> None:
+    def _learn(self, parts: Sequence[Decided], chunk: _Chunk, start: int, stop: int) -> None:
         """Take in what was decided; make the settlements that follow from it."""
         paid = np.flatnonzero(chunk.kind[start:stop] == PAYMENT) + start
-        outcome, fate = part.results.outcome[part.rows], part.admission.fate[part.rows]
-        for i, code, how in zip(paid.tolist(), outcome.tolist(), fate.tolist(), strict=True):
+        outcome = [code for part in parts for code in part.results.outcome[part.rows].tolist()]
+        fate = [code for part in parts for code in part.admission.fate[part.rows].tolist()]
+        for i, code, how in zip(paid.tolist(), outcome, fate, strict=True):
             p = chunk.payment[i]
             if p < 0 or how == SKIPPED or self.known[p] or not self.history.edits[p]:
                 continue
@@ -231,4 +232,4 @@ class FollowingTrack(Track):
 
     def decide(self, batch: Batch, first: int) -> list[Decided]:
         """Decide what the leader has just decided."""
-        return [self.step(part) for part in self.leader.edited]
+        return [decided for part in self.leader.edited for decided in self.fold(part)]

@@ -91,6 +91,9 @@ class Sweep:
         done = {place: future.result() for place, future in waiting.items()}
         waiting = {place: pool.submit(self._decide, place, batch, first) for place in self.tracks.keys() - leaders}
         done |= {place: future.result() for place, future in waiting.items()}
+        seen.events += batch.n
+        if not len(rows):
+            return
         decided = {place: parts for place, (parts, _) in done.items()}
         answers = [done[place][1] for place in self.sides]
         table = _beside(facts, answer_rows((answers[0], answers[1])))
@@ -98,7 +101,6 @@ class Sweep:
         self._explain(table, decided, (answers[0], answers[1]), files, seen)
         self._note(decided, seen)
         self._sample(decided[self.sides[1]], answers[1].ids[:, 1], facts["n"], files)
-        seen.events += batch.n
 
     def _decide(self, place: Place, batch: Batch, first: int) -> tuple[list[Decided], Answers]:
         track = self.tracks[place]
@@ -119,8 +121,9 @@ class Sweep:
             return
         gathered = {place: gather(parts, index) for place, parts in decided.items()}
         hybrids = Hybrids(
-            self.engines, {place: sheet for place, (sheet, _) in gathered.items()},
-            {place: fates for place, (_, fates) in gathered.items()},
+            self.engines, {place: sheet for place, (sheet, _, _) in gathered.items()},
+            {place: fates for place, (_, fates, _) in gathered.items()},
+            (gathered[self.sides[0]][2], gathered[self.sides[1]][2]),
         )  # fmt: skip
         causes = causes_of(hybrids, components(*self.engines, self.feedback), answers[0].outcome[index])
         seen.flips += len(index)

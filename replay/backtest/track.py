@@ -17,7 +17,7 @@ from sekisho.batch import Batch
 from sekisho.compile import Engine
 from sekisho.decision import headline
 from sekisho.state import State, new_state
-from sekisho.step import Decided, step
+from sekisho.step import Decided, fold
 
 BATCH = 16_384
 OUTCOME_CODES = 8  # a rule and the outcome without it share a number: rule * 8 + outcome
@@ -74,17 +74,18 @@ class Track:
 
     def decide(self, batch: Batch, first: int) -> list[Decided]:
         """Fold events in the shared layout into the state; `first` is the number of the first of them in the log."""
-        return [self.step(batch.cut(at, min(at + BATCH, batch.n))) for at in range(0, batch.n, BATCH)]
+        parts = (self.fold(batch.cut(at, min(at + BATCH, batch.n))) for at in range(0, batch.n, BATCH))
+        return [decided for part in parts for decided in part]
 
-    def step(self, batch: Batch) -> Decided:
-        """Fold one batch in the shared layout into the state."""
-        self.state, decided = step(self.engine, self.state, self.projection.batch(batch))
-        return decided
+    def fold(self, batch: Batch) -> list[Decided]:
+        """Fold one batch in the shared layout into the state; in pieces where control events stand in it."""
+        pieces = fold(self.engine, self.state, self.projection.batch(batch))
+        return [decided for _, decided in pieces if decided is not None]
 
 
 def answers_of(engine: Engine, decided: Sequence[Decided]) -> Answers:
     """The answers to the payments of some batches."""
-    parts = [_answers(engine, part) for part in decided]
+    parts = [_answers(engine, part) for part in decided] or [NOTHING]
     columns = zip(*(vars(part).values() for part in parts), strict=True)
     return Answers(*(pa.concat_arrays(c) if isinstance(c[0], pa.Array) else np.concatenate(c) for c in columns))
 
@@ -96,7 +97,7 @@ def _answers(engine: Engine, decided: Decided) -> Answers:
     raw = np.full(len(rows), np.nan)
     if engine.scorers:
         raw[fresh] = decided.sheet.doubles(engine.scorers[0].raw)[rows][fresh]
-    status, lifted = results.status[:, rows], results.lifted[:, rows]
+    status, silenced = results.status[:, rows], results.lifted[:, rows] | results.muted[:, rows]
     before, times = decided.admission.watermark[rows], decided.sheet.ints("event_time")[rows]
     entered = decided.admission.fate[rows] == ENTERS
     return Answers(
@@ -106,7 +107,7 @@ def _answers(engine: Engine, decided: Decided) -> Answers:
         fate=decided.admission.fate[rows],
         clock=np.where(entered, np.maximum(before, times), before),
         ids=decided.ids,
-        hits=lists_of((status == HIT) & (lifted == 0)),
+        hits=lists_of((status == HIT) & (silenced == 0)),
         shadows=lists_of(results.shadow_status[:, rows] == HIT),
         unknown=lists_of(status == UNKNOWN),
         failed=lists_of(status == FAILED),
@@ -125,7 +126,8 @@ def _without(engine: Engine, results: RuleResults, rows: Ints, degraded: Bytes) 
         status = results.status[:, rows[said]]
         status[rule] = NO_HIT
         lifted, outcome = np.zeros(status.shape, np.uint8), np.zeros(len(said), np.int8)
-        decide(status, live.asks, live.lifts, degraded[said], engine.rules.on_degraded, lifted, outcome)
+        muted, least = results.muted[:, rows[said]], engine.rules.on_degraded
+        decide(status, live.asks, live.lifts, degraded[said], least, muted, lifted, outcome)
         other = outcome != results.outcome[rows[said]]
         changed[rule, said[other]] = rule * OUTCOME_CODES + outcome[other].astype(np.int64)
     return lists_of(changed >= 0, changed)
@@ -140,3 +142,10 @@ def lists_of(mask: npt.NDArray[np.bool_], values: Ints | None = None) -> pa.Arra
     buffers = [pa.py_buffer(part) for part in (offsets, np.ascontiguousarray(inner, np.int16))]
     child = pa.Array.from_buffers(pa.int16(), len(inner), [None, buffers[1]])
     return pa.Array.from_buffers(pa.list_(pa.int16()), mask.shape[1], [None, buffers[0]], children=[child])
+
+
+_NO_LISTS = lists_of(np.zeros((0, 0), bool))
+NOTHING = Answers(
+    np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.int64),
+    np.zeros((0, 2), np.int64), *([_NO_LISTS] * 5),
+)  # fmt: skip

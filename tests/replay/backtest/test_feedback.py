@@ -47,13 +47,13 @@ def oracle(track, roles, asked, log):
         name, kind = value(i, "payment_id"), value(i, "kind")
         clock = max(clock, int(arrival_of(log)[i]))
         while due and due[0].at_us <= clock:
-            track.step(settlements(log.sheet.layout, roles, [due.pop(0)]))
+            track.fold(settlements(log.sheet.layout, roles, [due.pop(0)]))
         confirmed = kind == "label" and draw("confirm", asked.seed, name) < asked.confirm_declined
         if name in stops and name in settled and kind in ("outcome", "label") and not confirmed:
             continue
         if name in goes and refused.get(name) and name not in settled and kind == "outcome":
             continue
-        decided = track.step(log.cut(i, i + 1))
+        (decided,) = track.fold(log.cut(i, i + 1))
         if kind != "payment":
             continue
         records.append(encode_decisions(track.engine, decided)[0].tobytes())

@@ -1,0 +1,105 @@
+"""Whole back-tests of small worlds: figures recomputed in plain Python, causes by re-execution, no look-ahead."""
+
+import json
+from itertools import combinations
+
+import pytest
+
+from replay.backtest.records import Asked
+from replay.backtest.run import run_backtest
+from replay.backtest.tables import TABLES
+from replay.sources import Input
+from sekisho.compile import compile_pack
+from sekisho.errors import SekishoError
+from sekisho.load import load_pack
+from tests.replay.backtest.conftest import CANDIDATE, CURRENT, random_world, write_log, write_pack
+
+ASKED = Asked(accept_cold=True, replicates=20, maturity_us=3_600_000_000)
+
+
+@pytest.fixture(scope="module")
+def world(engines, tmp_path_factory):
+    """A back-test of one world, and its events."""
+    events = random_world(4, payments=120)
+    file = write_log(tmp_path_factory.mktemp("log") / "world.jsonl", events)
+    return run_backtest(*engines, [Input(file)], ASKED), events
+
+
+def test_the_tables_are_as_documented(world):
+    """Every table has the columns and types of its spec, and JSON holds them all."""
+    result, _ = world
+    assert {name: table.schema for name, table in result.tables.items()} == {n: s.schema for n, s in TABLES.items()}
+    assert set(json.loads(result.to_json())["tables"]) == set(TABLES)
+
+
+def test_frauds_and_unknowns_are_counted_as_by_hand(world):
+    """Known frauds, and payments refused in history that the candidate lets through, from the events themselves."""
+    result, events = world
+    verdict, settled, last = {}, set(), {}
+    for event in events:
+        if event.get("kind") == "label":
+            verdict[event["payment_id"]] = event["label_class"] == "fraud" and not event.get("label_reversal")
+        if event.get("kind") == "outcome":
+            last[event["payment_id"]] = event["outcome"] if event["outcome"] != "refunded" else "settled"
+            settled |= {event["payment_id"]} if event["outcome"] == "settled" else set()
+    amounts = {event["payment_id"]: event["amount"] for event in events if "kind" not in event}
+    row = result.frame("summary").set_index("strategy").loc["candidate"]
+    frauds = [name for name, fraud in verdict.items() if fraud]
+    assert (row["frauds"], row["fraud_minor"]) == (len(frauds), sum(amounts[name] for name in frauds))
+    refused = sum(last.get(name) == "decline" and name not in settled for name in amounts)
+    transitions = result.frame("transitions")
+    stopped = transitions[(transitions.recorded == "decline") & transitions.candidate.isin(["hold", "decline"])]
+    assert row["unknown"] == refused - stopped.payments.sum()
+    assert row["caught"] + row["missed"] == row["frauds"]
+
+
+def test_each_minimal_set_restores_and_no_part_of_it_does(world, engines, tmp_path):
+    """The packs that the sets stand for are written out and run: only the whole set gives CURRENT's outcome."""
+    result, events = world
+    log, runs = [Input(write_log(tmp_path / "world.jsonl", events))], {}
+
+    def outcome_with(undone, payment):
+        if undone not in runs:
+            names = {name.removeprefix("rule:") for name in undone}
+            rules = {id: rule for id, rule in CANDIDATE.items() if id not in names}
+            rules |= {id: CURRENT[id] for id in names if id in CURRENT}
+            pack = write_pack(tmp_path / str(len(runs)), "hybrid", rules)
+            table = run_backtest(engines[0], compile_pack(load_pack(pack)), log, ASKED).frame("flips")
+            runs[undone] = dict(zip(table.payment_id, table.candidate, strict=True))
+        return runs[undone].get(payment)  # None: it is no flip, so it has CURRENT's outcome
+
+    flips = result.frame("flips")
+    assert len(flips) > 5 and (flips.cause != "unresolved").all()
+    for flip in flips.itertuples():
+        for group in flip.restoring.split(" | "):
+            names = frozenset(group.split("+"))
+            assert outcome_with(names, flip.payment_id) is None
+            for size in range(len(names)):
+                for part in combinations(sorted(names), size):
+                    assert outcome_with(frozenset(part), flip.payment_id) is not None
+
+
+def test_what_comes_later_changes_nothing_before(engines, tmp_path):
+    """Events appended at the end leave every earlier decision, cause and verdict as it was."""
+    events = random_world(5, payments=60)
+    later = [event | {"event_id": f"late{event['event_id']}"} for event in random_world(6, payments=20)]
+    shift = events[-1]["recorded_at"] - later[0]["event_time"] + 10**6
+    for event in later:
+        event.update({name: event[name] + shift for name in ("event_time", "recorded_at")}, payment_id=None)
+    end = events[-1]["event_time"]
+    cut = Asked(accept_cold=True, replicates=0, to_us=end + 1, as_known_us=end)
+    found = []
+    for name, log in (("short", events), ("long", events + later)):
+        file = write_log(tmp_path / f"{name}.jsonl", log)
+        frame = run_backtest(*engines, [Input(file)], cut).frame("flips").drop(columns="decision_id")
+        found.append(frame.to_dict("records"))
+    assert str(found[0]) == str(found[1])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [(Asked(), "cold"), (Asked(accept_cold=True, from_us=2**61), "before the range")]
+)
+def test_an_empty_range_says_why(engines, make_log, asked, said):
+    """Nothing counts: the message names the reason and what to do."""
+    with pytest.raises(SekishoError, match=said):
+        run_backtest(*engines, [Input(make_log(1, 10))], asked)
