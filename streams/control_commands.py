@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 import click
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from sekisho.pack import Pack
     from streams.events import EventDesk
 
+_PATIENCE_S = 5.0
+_T = TypeVar("_T")
+
 
 class _Time(click.ParamType):
     """An RFC 3339 time with its zone, in microseconds UTC; or, as 90m, 12h or 7d, so long from now."""
 
-    name = "time"
+    name = "time|12h"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Microseconds; what is no time is wrong usage."""
@@ -254,14 +257,33 @@ def running_pack(desk: EventDesk) -> Pack:
     from streams.pack_requests import PackDesk
 
     own = load_pack(desk.settings.pack)
-    with PackDesk(desk.settings) as packs:
-        last = packs.last()
-        files = packs.shelf().files(last.pack) if last is not None and last.pack != own.hash else None
-    if last is None or files is None:
+
+    def named() -> tuple[str, Mapping[str, bytes]] | None:
+        with PackDesk(desk.settings) as packs:
+            last = packs.last()
+            files = packs.shelf().files(last.pack) if last is not None and last.pack != own.hash else None
+        return None if last is None or files is None else (last.pack, files)
+
+    found = _patiently(named)
+    if found is None:
         return own
     with tempfile.TemporaryDirectory() as folder:
-        write_files(files, Path(folder) / last.pack)
-        return load_pack(Path(folder) / last.pack)
+        write_files(found[1], Path(folder) / found[0])
+        return load_pack(Path(folder) / found[0])
+
+
+def _patiently(ask: Callable[[], _T]) -> _T:
+    """Ask again for a while where the cluster does not answer, as when a partition changes its leader."""
+    from streams.broker import BrokerError
+
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except BrokerError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def _end(at_us: int) -> str:
