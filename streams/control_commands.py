@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,7 +37,7 @@ class _Time(click.ParamType):
         text = str(value)
         units = {"m": 60, "h": 3600, "d": 86_400}
         if text[:-1].isdecimal() and len(text) < 7 and text[-1] in units:
-            return _now_us() + int(text[:-1]) * units[text[-1]] * 1_000_000
+            return (int(time.time()) + int(text[:-1]) * units[text[-1]]) * 1_000_000
         if (at := parse_time(text)) is None:
             self.fail(f"{text!r} is no time; {TIME_FIX}, or 90m, 12h, 7d from now", param, ctx)
         return at
@@ -45,7 +46,7 @@ class _Time(click.ParamType):
 _BY = click.option("--by", required=True, help="Who says so.")
 _WHY = click.option("--why", required=True, help="Why, for whoever looks later.")
 _NOTE = click.option("--note", default="", help="For whoever looks later.")
-_GROUP = click.argument("group")
+_GROUP = click.argument("group", callback=lambda ctx, param, value: _group(value))
 
 
 @click.group("list")
@@ -68,7 +69,7 @@ def add(name: str, value: str, starts: int | None, expires: int | None, by: str,
         raise click.UsageError("--starts is not before --expires, so the entry would never count")
     with open_desk(file) as desk:
         _known(name, running_pack(desk).rules.lists, "list")
-        _tell(desk, ListChange(*_head(by, why), name, value, *ends), f"on {name}")
+        _tell(desk, ListChange(*_head(by, why), name, value, *ends), f"added to {name}")
 
 
 @lists.command("remove")
@@ -81,7 +82,7 @@ def remove(name: str, value: str, by: str, why: str, file: Path) -> None:
     """Take every entry of VALUE off the list NAME, the pack's own too, until it is added again."""
     with open_desk(file) as desk:
         _known(name, running_pack(desk).rules.lists, "list")
-        _tell(desk, ListChange(*_head(by, why), name, value, *OPEN_ENDS, remove=True), f"off {name}")
+        _tell(desk, ListChange(*_head(by, why), name, value, *OPEN_ENDS, remove=True), f"removed from {name}")
 
 
 @lists.command("show")
@@ -123,8 +124,8 @@ def rule() -> None:
 def mute(id: str, until: int, by: str, why: str, file: Path) -> None:
     """Let hits of the rule ID have no outcome and no alert. It is still evaluated, counted and shown as muted."""
     with open_desk(file) as desk:
-        found = _rule(desk, id)
-        _tell(desk, RuleMute(*_head(by, why), id, until), f"muted until {format_time(until)}; its outcome is {found}")
+        what = f"{id}, whose outcome is {_rule(desk, id)}, is muted until {format_time(until)}"
+        _tell(desk, RuleMute(*_head(by, why), id, until), what)
 
 
 @rule.command()
@@ -136,7 +137,7 @@ def unmute(id: str, by: str, why: str, file: Path) -> None:
     """Let the rule ID be heard again."""
     with open_desk(file) as desk:
         _rule(desk, id)
-        _tell(desk, RuleMute(*_head(by, why), id, None), "heard again")
+        _tell(desk, RuleMute(*_head(by, why), id, None), f"{id} is heard again")
 
 
 @rule.command("list")
@@ -206,9 +207,16 @@ def disposition(group: str, word: str, by: str, note: str, file: Path) -> None:
     _mark(file, by, note, DISPOSITION, group, None, word)
 
 
+def _group(value: str) -> str:
+    """The id of a group. Raises BadParameter."""
+    if not re.fullmatch("[0-9a-f]{32}", value):
+        raise click.BadParameter("it is the group_id of an alert: 32 of 0-9 and a-f")
+    return value
+
+
 def _mark(file: Path, by: str, note: str, *what: Any) -> None:
     with open_desk(file) as desk:
-        _tell(desk, AlertMark(*_head(by, note), *what), what[0])
+        _tell(desk, AlertMark(*_head(by, note), *what), f"{what[0]} of {what[1]}")
 
 
 def _tell(desk: EventDesk, control: Control, what: str) -> None:
@@ -220,7 +228,7 @@ def _tell(desk: EventDesk, control: Control, what: str) -> None:
     if isinstance(found, Fault):
         raise click.UsageError(f"{found.key}: {REASONS[found.code].what}; {REASONS[found.code].fix}")
     desk.tell([control])
-    click.echo(f"{what}: sent to {desk.settings.topics.events} as {control.id}")
+    click.echo(f"{what}; event {control.id} on {desk.settings.topics.events}")
 
 
 def _head(by: str, why: str) -> tuple[str, int, str, str]:

@@ -179,7 +179,7 @@ def test_what_cannot_be_is_refused_before_it_is_sent(bank: Bank) -> None:
         (rule, ("mute", "known_fraud", "--until", "soon", *WHO), "'soon' is no time"),
         (lists, ("add", "blocked", " c1", *WHO), "value: the value is empty, too long"),
         (lists, ("add", "blocked", "c1", "--starts", "2h", "--expires", "1h", *WHO), "would never count"),
-        (alert, ("ack", "g1", "--by", "sato"), "group: the value is empty, too long"),
+        (alert, ("ack", "g1", "--by", "sato"), "it is the group_id of an alert"),
     ):
         done = CliRunner().invoke(group, [*words, "--config", str(bank.worker.config)])
         assert done.exit_code != 0 and why in done.output + str(done.exception), (words, done.output)
