@@ -119,7 +119,7 @@ def _causes(result: Backtest, console: Console, at: int) -> None:
     if not rows:
         return
     table = Table(show_edge=False)
-    table.add_column(_WORDS["causes"][at])
+    table.add_column(_WORDS["causes"][at], overflow="fold", ratio=1)
     for title in ("flips", "amount", "found", "good"):
         table.add_column(_WORDS[title][at], justify="right")
     for row in rows[:_MOST_CAUSES]:
