@@ -9,8 +9,9 @@ import click
 
 from replay.backtest.command import backtest_command
 from replay.diff_command import diff_command
-from replay.options import MOMENT, reads_a_log
+from replay.options import CONFIG, SOURCE, reads_a_log
 from replay.verify_command import verify_command
+from sekisho.options import MOMENT
 
 _PATH = click.Path(path_type=Path)
 
@@ -44,7 +45,7 @@ replay.add_command(verify_command)
 
 @replay.command()
 @click.argument("pack", type=_PATH)
-@click.argument("source", type=_PATH, nargs=-1, required=True)
+@click.argument("source", type=SOURCE, nargs=-1, required=True)
 @click.option("--out", type=_PATH, help="Write the decisions to this file: JSON lines, or Parquet if it is a .parquet.")
 @click.option("--features", type=_PATH, help="Write every feature of every decision to this file, as Parquet.")
 @click.option(
@@ -52,6 +53,7 @@ replay.add_command(verify_command)
 )
 @click.option("--alerts", type=_PATH, help="Write the alerts' notifications to this file, as JSON lines, as live does.")
 @reads_a_log
+@CONFIG
 @click.option("--assume-in-order", is_flag=True, help="Take each file's own order for the arrival order.")
 @click.option(
     "--from", "from_us", type=MOMENT, help="Decide from this event time on; events before it are folded in undecided."
@@ -69,10 +71,12 @@ replay.add_command(verify_command)
     "--backend", type=click.Choice(["cpu", "gpu", "auto"]), default="cpu", show_default=True,
     help="Where windows are computed: auto measures both. The decisions are the same.",
 )  # fmt: skip
-def run(pack: Path, source: tuple[Path, ...], from_us: int | None, to_us: int | None, **options: Any) -> None:
+def run(pack: Path, source: tuple[Any, ...], from_us: int | None, to_us: int | None, **options: Any) -> None:
     """Decide every event of SOURCE with PACK, as live would have, to the byte.
 
-    SOURCE is one or more files or folders of .parquet, .csv and .jsonl, merged in the order of arrival.
+    SOURCE is one or more files or folders of .parquet, .csv and .jsonl, or topics, as in
+    "kafka://host:port/payments?from=2026-01-31T00:00:00Z&to=2026-02-01" with record times or offsets, merged in the
+    order of arrival. A log that begins late begins with empty windows.
     """
     from replay.report import run_and_show
 
@@ -83,13 +87,14 @@ def run(pack: Path, source: tuple[Path, ...], from_us: int | None, to_us: int | 
 
 @click.command()
 @click.argument("pack", type=_PATH)
-@click.argument("source", type=_PATH, nargs=-1, required=True)
+@click.argument("source", type=SOURCE, nargs=-1, required=True)
 @click.option(
-    "--decisions", type=_PATH, required=True, help="The file of decisions, JSON lines, in which the record stands."
+    "--decisions", type=SOURCE, required=True, help="The decisions among which the record is: JSON lines, or a topic."
 )
 @click.option("--id", "wanted", required=True, help="The record's id, or its event_id.")
 @reads_a_log
-def explain(pack: Path, source: tuple[Path, ...], decisions: Path, wanted: str, **options: Any) -> None:
+@CONFIG
+def explain(pack: Path, source: tuple[Any, ...], decisions: Any, wanted: str, **options: Any) -> None:
     """Recompute one decision of PACK from the log SOURCE, and show why it is what it is.
 
     Prints MATCH where the log gives the record on file byte for byte, else what differs, and fails.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,17 +10,19 @@ import numpy as np
 import pyarrow as pa
 
 from features.refusal import Refusal
-from features.sheet import Bytes, Ints, Sheet
+from features.sheet import Bytes, Ints, Sheet, new_sheet
 from rules.controls import Control
 from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine, wire_plan
 from sekisho.errors import SourceError
+from sekisho.log import Message
 from sekisho.pack import Pack
+from sekisho.records import read_records
 from sekisho.wire.controls import Fault, decode_control, is_control
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import WirePlan, json_path
-from sekisho.wire.reasons import TORN
+from sekisho.wire.reasons import TOO_BIG, TORN
 from sekisho.wire.table_decode import decode_table, missing, row_bytes
 
 
@@ -55,11 +58,22 @@ class Decoder:
         letters = _letters(dead, topic, offset, [row_bytes(table, int(i)) for i in dead.index])
         return _batch(sheet, topic, offset[good]), letters
 
-    def torn(self, topic: str, offset: int, text: str) -> bytes:
-        """The dead letter of a CSV row that is too short or too long."""
-        nothing = np.full(1, -1, np.int64)
-        letter = DeadLetters(nothing, np.full(1, TORN, np.int64), nothing, nothing, self.plan.names)
-        return letter.record(0, topic, 0, offset, text.encode())
+    def torn(self, topic: str, offset: int, raw: bytes, size: int) -> bytes:
+        """The dead letter of a CSV row that is too short, too long, or never ends; raw: its beginning."""
+        return self._letter(TORN, -1, topic, offset, raw, size)
+
+    def too_big(self, topic: str, offset: int, raw: bytes, size: int) -> bytes:
+        """The dead letter of a line that was not read whole; raw: its beginning."""
+        return self._letter(TOO_BIG, self.plan.max_record_bytes, topic, offset, raw, size)
+
+    def nothing(self, topic: str) -> Batch:
+        """No event."""
+        return _batch(new_sheet(self.plan.layout, 0), topic, np.empty(0, np.int64))
+
+    def _letter(self, code: int, position: int, topic: str, offset: int, raw: bytes, size: int) -> bytes:
+        one = np.full(1, -1, np.int64)
+        letter = DeadLetters(one, np.full(1, code, np.int64), np.full(1, position, np.int64), one, self.plan.names)
+        return letter.record(0, topic, 0, offset, raw, size)
 
     def json(self, blob: Bytes, bounds: Ints, topic: str, offset: Ints) -> tuple[Batch, tuple[bytes, ...]]:
         """Events and dead letters of JSON records blob[bounds[i] : bounds[i + 1]]."""
@@ -86,6 +100,11 @@ class Decoder:
             batch = join([batch, rows])
             batch = batch.take(np.argsort(batch.offset, kind="stable"))
         return batch, letters
+
+    def records(self, records: Sequence[Message], events: str) -> tuple[Batch, tuple[bytes, ...]]:
+        """Events and dead letters of topics' records, as the lane decodes them; `events` may hold control events."""
+        batch, _, letters = read_records(records, self.plan, self.pack.policy.record_time == "log", events)
+        return batch, tuple(letters[k] for k in sorted(letters))
 
     def _needed(self, name: str) -> bool:
         field = next(field for field in self.plan.sources if field.name == name)

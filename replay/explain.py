@@ -20,6 +20,7 @@ from features.types import Kind
 from replay.merge import Chunk
 from replay.report import inputs_of
 from replay.sources import read_log
+from replay.topic_input import TopicInput, on_cluster
 from sekisho.compile import Engine, compile_pack
 from sekisho.decision import encode_decisions
 from sekisho.errors import SekishoError
@@ -91,16 +92,16 @@ def _differences(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, 
 
 
 def explain_decision(
-    pack: Path, sources: Sequence[Path], decisions: Path, wanted: str, labels: Path | None = None,
-    label_column: str | None = None, label_delay_us: int = 0, label_class: str = "fraud", arrived_at: str = "",
-    events: Path | None = None,
+    pack: Path, sources: Sequence[Path | TopicInput], decisions: Path | TopicInput, wanted: str,
+    labels: Path | None = None, label_column: str | None = None, label_delay_us: int = 0, label_class: str = "fraud",
+    arrived_at: str = "", events: Path | None = None, file: Path | None = None,
 ) -> None:  # fmt: skip
     """Find the record, replay the log up to its event, and print what was seen. Raises SekishoError if it differs."""
     from replay.explain_view import show
 
-    record = find_record(decisions, wanted)
+    record = find_record(decisions if isinstance(decisions, Path) else on_cluster([decisions], file)[0], wanted)
     engine = compile_pack(load_pack(pack))
-    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events)
+    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
     explanation = explain(engine, lambda: read_log(engine, inputs), record)
     show(explanation, Console(highlight=False))
     if not explanation.matches:
@@ -110,16 +111,26 @@ def explain_decision(
         )
 
 
-def find_record(decisions: Path, wanted: str) -> bytes:
-    """The line of a decision file whose id or event_id is `wanted`; of an event's several, the first."""
+def find_record(decisions: Path | TopicInput, wanted: str) -> bytes:
+    """The record, in a file or a topic, whose id or event_id is `wanted`; of an event's several, the first."""
     needle = json.dumps(wanted, ensure_ascii=False).encode()
-    with decisions.open("rb") as lines:
+    for where, line in _file_lines(decisions) if isinstance(decisions, Path) else _topic_lines(decisions):
+        if needle in line and wanted in _names_of(line, where):
+            return line
+    raise SekishoError(f"{decisions}: no decision has the id or event_id {wanted!r}", "look it up there")
+
+
+def _file_lines(file: Path) -> Iterator[tuple[str, bytes]]:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if needle not in line:
-                continue
-            if wanted in _names_of(line, f"{decisions}, line {number}"):
-                return line
-    raise SekishoError(f"{decisions}: no decision has the id or event_id {wanted!r}", "look it up in the file")
+            yield f"{file}, line {number}", line
+
+
+def _topic_lines(source: TopicInput) -> Iterator[tuple[str, bytes]]:
+    from replay.topic_log import read_messages
+
+    for message in read_messages(source):
+        yield f"{message.topic}[{message.partition}], offset {message.offset}", message.value or b""
 
 
 def _names_of(line: bytes, where: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from features.kernel import kernels_cached
 from features.window_plan import WindowPlan
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
+from replay.topic_input import TopicInput
 from sekisho.compile import Engine
 from sekisho.state import new_state
 
@@ -30,7 +31,7 @@ class FirstStart:
                 [sys.executable, "-m", "features.warm"]
             )  # half of the work, on another core
 
-    def finish(self, engine: Engine, inputs: Sequence[Input], threads: int) -> None:
+    def finish(self, engine: Engine, inputs: Sequence[Input | TopicInput], threads: int) -> None:
         """Decide the log's first batch for nothing, so that the compiler's time is not in the run's rate."""
         if self._windows is None:
             return
@@ -40,7 +41,7 @@ class FirstStart:
             self._windows.wait()
 
 
-def _decide_first(engine: Engine, inputs: Sequence[Input], threads: int) -> None:
+def _decide_first(engine: Engine, inputs: Sequence[Input | TopicInput], threads: int) -> None:
     with Recorder(engine) as nothing:
         for part in run(engine, new_state(engine), islice(read_log(engine, inputs), 1), threads=threads):
             nothing.record(part)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from sekisho.options import MOMENT
+
+if TYPE_CHECKING:
+    from replay.topic_input import TopicInput
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -27,21 +31,6 @@ class _Duration(click.ParamType):
         return int(found[1]) * _UNITS[found[2]] * 1_000_000
 
 
-class _Moment(click.ParamType):
-    """A date or an RFC 3339 time in microseconds UTC; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Microseconds since 1970; what is no time is wrong usage."""
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no time; write 2026-01-31 or 2026-01-31T12:00:00+09:00", param, ctx)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 class _BatchOrMoment(click.ParamType):
     """A batch's number, or a time: (number, None) or (None, microseconds)."""
 
@@ -55,10 +44,27 @@ class _BatchOrMoment(click.ParamType):
         return (int(text), None) if re.fullmatch(r"[0-9]{1,15}", text) else (None, MOMENT.convert(value, param, ctx))
 
 
-DURATION, MOMENT, BATCH_OR_MOMENT = _Duration(), _Moment(), _BatchOrMoment()
+class _Source(click.ParamType):
+    """A file, a folder, or a topic's kafka:// address: a Path or a TopicInput."""
+
+    name = "source"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | TopicInput:
+        """What is no address of a topic is taken for a path, unless it begins like one."""
+        from replay.topic_input import SCHEME, TopicInput, parse_topics
+
+        if isinstance(value, TopicInput) or not str(value).startswith(SCHEME):
+            return value if isinstance(value, TopicInput) else Path(value)
+        try:
+            return parse_topics(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION, BATCH_OR_MOMENT, SOURCE = _Duration(), _BatchOrMoment(), _Source()
 CONFIG = click.option(
     "--config", "file", type=click.Path(path_type=Path, dir_okay=False), envvar="SEKISHO_CONFIG",
-    help="The settings' file.",
+    help="The settings' file: brokers, TLS, SASL.",
 )  # fmt: skip
 
 _Command = Callable[..., Any]

@@ -18,6 +18,7 @@ from rich.table import Table
 from replay.first_start import FirstStart
 from replay.run import Recorder, Totals, run
 from replay.sources import Input, LabelColumn, read_log
+from replay.topic_input import TopicInput, on_cluster
 from rules.records import OUTCOMES
 from sekisho.backends import on_backend, on_faster_backend
 from sekisho.compile import Engine, compile_pack
@@ -28,6 +29,24 @@ from sekisho.tokens import token_key
 
 
 def inputs_of(
+    sources: Sequence[Path | TopicInput],
+    labels: Path | None,
+    label_column: str | None,
+    label_delay_us: int,
+    label_class: str,
+    arrived_at: str,
+    events: Path | None = None,
+    settings: Path | None = None,
+) -> list[Input | TopicInput]:
+    """The inputs of a replay: files, then topics. settings: the file that says how topics are reached."""
+    paths = [source for source in sources if isinstance(source, Path)]
+    topics = on_cluster([source for source in sources if isinstance(source, TopicInput)], settings)
+    if label_column and topics:
+        raise SekishoError("labels come from a column of a table", "give the labels of a topic in a file with --labels")
+    return [*files_of(paths, labels, label_column, label_delay_us, label_class, arrived_at, events), *topics]
+
+
+def files_of(
     sources: Sequence[Path],
     labels: Path | None,
     label_column: str | None,
@@ -50,7 +69,7 @@ def inputs_of(
 
 def run_and_show(
     pack: Path,
-    sources: Sequence[Path],
+    sources: Sequence[Path | TopicInput],
     out: Path | None = None,
     features: Path | None = None,
     dead_letters: Path | None = None,
@@ -67,13 +86,14 @@ def run_and_show(
     batch: int = 4096,
     threads: int = 1,
     backend: str = "cpu",
+    file: Path | None = None,
 ) -> Totals:
     """`sekisho replay run`: drive the log through the pack, write what is asked for, and print the summary.
 
     Raises KeyboardInterrupt after the summary of a run that Ctrl-C stopped.
     """
     console = Console(highlight=False)
-    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events)
+    inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
     _check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
     start = FirstStart()
@@ -85,7 +105,8 @@ def run_and_show(
     show_summary(engine, recorder.totals, seconds, console)
     if recorder.totals.dead and not dead:
         console.print("See why events were refused: --dead-letters FILE", style="yellow")
-    if not engine.pack.policy.ingest and not arrived_at and not assume_in_order:
+    unordered = any(isinstance(source, Input) for source in inputs) and not engine.pack.policy.ingest
+    if unordered and not arrived_at and not assume_in_order:
         console.print("Nothing says when events arrived: each file's own order was taken.", style="yellow")
         console.print("Name the column with --arrived-at, or confirm with --assume-in-order.", style="yellow")
     if not recorder.totals.complete:
@@ -93,7 +114,7 @@ def run_and_show(
     return recorder.totals
 
 
-def _placed(engine: Engine, backend: str, inputs: Sequence[Input], console: Console) -> Engine:
+def _placed(engine: Engine, backend: str, inputs: Sequence[Input | TopicInput], console: Console) -> Engine:
     """The engine on its backend; "auto" tries both on the beginning of the log."""
     if backend != "auto":
         return on_backend(engine, backend)
@@ -118,7 +139,7 @@ def _check_outputs(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> No
 
 
 def drive(
-    engine: Engine, inputs: Sequence[Input], recorder: Recorder, console: Console, batch: int, threads: int
+    engine: Engine, inputs: Sequence[Input | TopicInput], recorder: Recorder, console: Console, batch: int, threads: int
 ) -> float:
     """Run to the end or to Ctrl-C, with a progress bar; the seconds that it took."""
     started = time.perf_counter()

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.sheet import SKIPPED, Bytes, Ints
+from features.sheet import SKIPPED, Bytes, Ints, Sheet, new_sheet
 from replay.merge import Chunk
 from rules.alert_records import Notification
 from rules.evaluate import HIT
@@ -125,8 +125,10 @@ class Recorder:
     def __enter__(self) -> Recorder:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.totals.digest = self.hash.hexdigest()
+        if self.features and self.writer is None and kind is None:
+            self._write_table(new_sheet(self.engine.layout, 0), np.empty(0, np.int64))
         self.stack.close()
 
     def record(self, part: Step) -> None:
@@ -179,9 +181,11 @@ class Recorder:
         totals.rules.update(_hits(decided))
 
     def _write_features(self, decided: Decided, rows: Ints) -> None:
-        layout, fresh = self.engine.layout, rows[decided.admission.fate[rows] != SKIPPED]
+        self._write_table(decided.sheet, rows[decided.admission.fate[rows] != SKIPPED])
+
+    def _write_table(self, sheet: Sheet, rows: Ints) -> None:
         names = ["event_id", *(name for name, _ in self.engine.pack.query.features)]
-        table = to_arrow(decided.sheet, [(name, layout[name]) for name in names], fresh)
+        table = to_arrow(sheet, [(name, self.engine.layout[name]) for name in names], rows)
         if self.writer is None:
             assert self.features is not None
             self.writer = self.stack.enter_context(pq.ParquetWriter(self.features, table.schema, compression="zstd"))

@@ -7,22 +7,22 @@ source is one function in `_READERS`.
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features.sheet import VALID, Ints
+from replay.csv_rows import csv_rows, csv_table
 from replay.decoder import Decoder, make_decoder
+from replay.files import LogFile, json_lines, opened
 from replay.merge import Chunk, merge
+from replay.topic_input import TopicInput
 from sekisho.compile import Engine
 from sekisho.errors import SourceError
 from sekisho.wire.arrow import numbers
@@ -30,7 +30,6 @@ from sekisho.wire.plan import json_path
 
 CHUNK_ROWS = 65_536
 CHUNK_BYTES = 16 << 20
-_MEND_CSV = "save it as UTF-8 with commas, as many cells in every row as in the first, and no cell above 16 MiB"
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,23 @@ class Input:
         return [self.path]
 
 
-def read_log(engine: Engine, inputs: Sequence[Input]) -> Iterator[Chunk]:
+def read_log(engine: Engine, inputs: Sequence[Input | TopicInput]) -> Iterator[Chunk]:
     """All inputs as one log, in arrival order; at equal arrival in the order of the inputs."""
     return read_decoded(lambda arrived_at: make_decoder(engine, arrived_at), inputs)
 
 
-def read_decoded(decoder: Callable[[str], Decoder], inputs: Sequence[Input]) -> Iterator[Chunk]:
-    """The same with a decoder that is made for each input's `arrived_at`."""
-    streams = [_checked(source, read_input(decoder(source.arrived_at), source)) for source in inputs]
+def read_decoded(decoder: Callable[[str], Decoder], inputs: Sequence[Input | TopicInput]) -> Iterator[Chunk]:
+    """The same with a decoder that is made for each input's `arrived_at`; a topic says itself when records arrived."""
+    streams = [_read_any(decoder, source) for source in inputs]
     return streams[0] if len(streams) == 1 else merge(streams)
+
+
+def _read_any(decoder: Callable[[str], Decoder], source: Input | TopicInput) -> Iterator[Chunk]:
+    if isinstance(source, Input):
+        return _checked(source, read_input(decoder(source.arrived_at), source))
+    from replay.topic_log import read_topics
+
+    return read_topics(decoder(""), source)
 
 
 def read_input(decoder: Decoder, source: Input) -> Iterator[Chunk]:
@@ -95,10 +102,11 @@ def read_input(decoder: Decoder, source: Input) -> Iterator[Chunk]:
 
 
 def file_topic(file: Path) -> str:
-    """A file's name in decisions: its content hash, so that the same log gives the same ids wherever it lies."""
+    """A file's name in decisions: its content hash, so that the same log gives the same ids wherever it lies, packed
+    or not."""
     digest = sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(1 << 22):
+    with opened(file) as log:
+        while block := log.handle.read(1 << 22):
             digest.update(block)
     return f"file:{digest.hexdigest()[:32]}"
 
@@ -124,40 +132,25 @@ def _read_parquet(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk
 
 
 def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
-    """Every cell is read as text: the wire's scalars decide what it means. Rows of another width are dead letters."""
-    with file.open(encoding="utf-8-sig", newline="", errors="replace") as handle:
-        names = _header(file, handle)
-    _refuse_twins(file, names, decoder.columns)
-    torn: list[tuple[int, str]] = []
-
-    def skip(row: pa.csv.InvalidRow) -> str:
-        torn.append((row.number - 2, row.text))  # it counts from 1, the header too
-        return "skip"
-
-    reader = _open_csv(
-        file,
-        pa.csv.ReadOptions(block_size=CHUNK_BYTES, use_threads=False),
-        pa.csv.ParseOptions(invalid_row_handler=skip, ignore_empty_lines=False),
-        pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True, check_utf8=False
-        ),
-    )
-    topic, row, read, size = file_topic(file), 0, 0, max(1, file.stat().st_size)
-    for part in _intact(file, reader):
-        end, bad = row + part.num_rows, []
-        while torn and torn[0][0] <= end:
-            bad.append(torn.pop(0))
-            end += 1
-        offset = np.setdiff1d(np.arange(row, end), [number for number, _ in bad]).astype(np.int64)
-        row, read = end, read + part.nbytes
-        chunk = _table_chunk(decoder, pa.Table.from_batches([part]), file, topic, offset, source, min(1.0, read / size))
-        yield replace(chunk, dead=(*chunk.dead, *(decoder.torn(topic, number, text) for number, text in bad)))
+    """Every cell is read as text: the wire's scalars decide what it means. A row that is none is a dead letter."""
+    topic, row = file_topic(file), 0
+    with opened(file) as log:
+        names = _header(file, log)
+        _refuse_twins(file, names, decoder.columns)
+        for rows in csv_rows(log, len(names), decoder.plan.max_record_bytes, CHUNK_BYTES):
+            index = np.arange(row, row + rows.total, dtype=np.int64)
+            row += rows.total
+            dead = tuple(decoder.torn(topic, int(index[k]), raw, size) for k, raw, size in rows.torn)
+            offset = np.delete(index, [k for k, _, _ in rows.torn])
+            chunk = _table_chunk(decoder, csv_table(rows.text, names), file, topic, offset, source, log.read())
+            yield replace(chunk, dead=(*chunk.dead, *dead))
 
 
-def _header(file: Path, handle: TextIO) -> list[str]:
+def _header(file: Path, log: LogFile) -> list[str]:
     """The names of a CSV file's columns. Raises SourceError where there are none."""
+    line = log.handle.readline(CHUNK_BYTES).decode("utf-8-sig", "replace")
     try:
-        names = next(csv.reader(handle), [])
+        names = next(csv.reader([line], strict=True), [])
     except csv.Error as error:
         raise SourceError(f"{file}: the header is not readable as CSV: {error}", "write the file anew") from error
     if not names:
@@ -165,25 +158,12 @@ def _header(file: Path, handle: TextIO) -> list[str]:
     return names
 
 
-def _open_csv(file: Path, *options: Any) -> pa.csv.CSVStreamingReader:
-    try:
-        return pa.csv.open_csv(file, *options)
-    except pa.ArrowException as error:
-        raise SourceError(f"{file}: not readable as CSV: {_why(error)}", _MEND_CSV) from error
-
-
-def _why(error: Exception) -> str:
-    """What Arrow says, without the row that it quotes: it may hold account numbers."""
-    return re.sub(r"(got \d+): .*", r"\1", str(error), flags=re.DOTALL)
-
-
 def _intact(file: Path, parts: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The parts of a table. Raises SourceError where the file breaks off or stops being what it is called."""
     try:
         yield from parts
     except (OSError, pa.ArrowException) as error:
-        fix = _MEND_CSV if file.suffix == ".csv" else "write the file anew"
-        raise SourceError(f"{file}: not readable to its end: {_why(error)}", fix) from error
+        raise SourceError(f"{file}: not readable to its end: {error}", "write the file anew") from error
 
 
 def _refuse_twins(file: Path, names: Sequence[str], wanted: set[str]) -> None:
@@ -251,28 +231,27 @@ def _column_of(decoder: Decoder, table: pa.Table, field: str, file: Path) -> pa.
 def _read_jsonl(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
     if source.labels:
         raise SourceError(f"{file}: labels come from a column of a table", "give JSON labels in a file with --labels")
-    topic, line, at, size = file_topic(file), 0, 0, max(1, file.stat().st_size)
-    rest = b""
-    with file.open("rb") as handle:
-        while data := rest + (block := handle.read(CHUNK_BYTES)):
-            cut = data.rfind(b"\n") + 1 if block else len(data)
-            blob, rest = np.frombuffer(data[:cut], np.uint8), data[cut:]
-            ends = np.flatnonzero(blob == ord("\n")) + 1
-            if cut and (not len(ends) or ends[-1] != cut):
-                ends = np.append(ends, cut)
+    topic, line = file_topic(file), 0
+    with opened(file) as log:
+        for blob, ends, long in json_lines(log.handle, decoder.plan.max_record_bytes, CHUNK_BYTES):
             number = np.arange(line, line + len(ends), dtype=np.int64)
-            line, at = line + len(ends), at + cut
+            line += len(ends)
             if len(ends):
                 bounds = np.concatenate([[0], ends]).astype(np.int64)
                 read = decoder.json_with_controls if source.controls else decoder.json
                 batch, dead = read(blob, bounds, topic, number)
-                yield Chunk(batch, dead, at / size)
+                yield Chunk(batch, dead, log.read())
+            if long is not None:
+                yield Chunk(decoder.nothing(topic), (decoder.too_big(topic, line, *long),), log.read())
+                line += 1
 
 
 _READERS: dict[str, Callable[[Decoder, Path, Input], Iterator[Chunk]]] = {
     ".parquet": _read_parquet,
     ".csv": _read_csv,
+    ".csv.gz": _read_csv,
     ".jsonl": _read_jsonl,
+    ".jsonl.gz": _read_jsonl,
 }
 
 

@@ -29,7 +29,7 @@ def build(source: tuple[Path, ...], file: Path | None, pack: Path | None, arrive
     from rich.console import Console
 
     from replay.history import build_state
-    from replay.report import inputs_of
+    from replay.report import files_of
     from sekisho.compile import compile_pack
     from sekisho.load import load_pack
     from sekisho.settings import load_settings
@@ -37,7 +37,7 @@ def build(source: tuple[Path, ...], file: Path | None, pack: Path | None, arrive
 
     settings = load_settings(file or Path("sekisho.toml"))
     engine = compile_pack(load_pack(pack or settings.pack), token_key())
-    inputs = inputs_of(source, arrived_at=arrived_at, **labels)
+    inputs = files_of(source, arrived_at=arrived_at, **labels)
     console = Console(stderr=True, highlight=False)
     with console.status("folding"):
         history = build_state(engine, inputs, settings.state, threads=settings.lane.threads)

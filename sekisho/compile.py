@@ -93,7 +93,8 @@ def wire_plan(engine: Engine, arrived_at: str = "") -> WirePlan:
     """How the pack's events are decoded. arrived_at: where record_time is read from instead of the pack's own field."""
     policy = engine.pack.policy
     source = arrived_at or policy.ingest
-    ingest = Field("record_time", "time", source=source) if source else None
+    encoding = policy.record_time_encoding if source == policy.ingest else ""
+    ingest = Field("record_time", "time", source=source, encoding=encoding) if source else None
     return plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest)
 
 

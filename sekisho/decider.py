@@ -6,7 +6,7 @@ The lane and the verification of what a lane wrote are two drivers of this one c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,20 +17,19 @@ from features.schema import Schema
 from features.sheet import Ints
 from features.warm import warm as warm_windows
 from rules.alert_records import Notification
-from rules.controls import Control, ListChange, RuleMute
+from rules.controls import ListChange, RuleMute
 from rules.lists import OPEN_ENDS
 from rules.times import format_time
-from sekisho.batch import Batch, control_batch, join
 from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
 from sekisho.intake import ORPHAN
 from sekisho.ledger import NEVER
 from sekisho.log import Message
 from sekisho.notification import amount_scale, encode_notification
+from sekisho.records import read_records
 from sekisho.state import load_state, new_state, save_state
 from sekisho.step import Decided, apply_controls, fold
-from sekisho.wire.controls import Fault, decode_control, encode_control, is_control
-from sekisho.wire.json_decode import decode_json
+from sekisho.wire.controls import decode_control, encode_control, is_control
 from sekisho.wire.plan import json_path
 
 
@@ -112,12 +111,7 @@ class Decider:
 
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
-        asked = self._asked(records)
-        plain = np.delete(np.arange(len(records)), list(asked))
-        batch, good, letters = self._decode(records, plain)
-        letters |= {k: self._refused(records[k], fault) for k, fault in asked.items() if isinstance(fault, Fault)}
-        if controls := {k: control for k, control in asked.items() if isinstance(control, Control)}:
-            batch = _woven(batch, good, records, controls)
+        batch, good, letters = read_records(records, self.plan, self.log_clock, self.events)
         decisions: list[Placed] = []
         told: list[Notification] = []
         for notifications, decided in fold(self.engine, self.state, batch, self.threads):
@@ -131,33 +125,8 @@ class Decider:
             for each in told
         ]
         watermark = int(self.state.intake.watermark[0])
-        dead = [letters[k] for k in sorted(letters)]
+        dead = [Placed(records[k].partition, records[k].key, letters[k]) for k in sorted(letters)]
         return Verdicts(decisions, alerts, dead, None if watermark == NEVER else watermark)
-
-    def _asked(self, records: Sequence[Message]) -> dict[int, Control | Fault]:
-        """The control events among the records, by index."""
-        if not self.events:
-            return {}
-        mine = [k for k, record in enumerate(records) if record.topic == self.events]
-        return {k: decode_control(raw) for k in mine if is_control(raw := records[k].value or b"")}
-
-    def _decode(self, records: Sequence[Message], plain: Ints) -> tuple[Batch, Ints, dict[int, Placed]]:
-        """The events at `plain` as a batch, with the index of each, and the dead letters by index."""
-        chosen = [records[k] for k in plain.tolist()]
-        values = [record.value or b"" for record in chosen]
-        ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
-        clock = np.array([record.time_us for record in chosen], np.int64) if self.log_clock else None
-        sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, self.plan, clock)
-        letters = {}
-        for k, i in enumerate(dead.index.tolist()):
-            record = chosen[i]
-            raw = dead.record(k, record.topic, record.partition, record.offset, values[i])
-            letters[int(plain[i])] = Placed(record.partition, record.key, raw)
-        return Batch(sheet, *_places([chosen[i] for i in good.tolist()])), plain[good], letters
-
-    def _refused(self, record: Message, fault: Fault) -> Placed:
-        raw = fault.letter(record.topic, record.partition, record.offset, record.value or b"")
-        return Placed(record.partition, record.key, raw)
 
     def _unknown(self, decided: Decided) -> int:
         """Labels of a payment that is not remembered: they are kept, and counted."""
@@ -173,28 +142,6 @@ class Decider:
             event = records[i]
             placed.append(Placed(event.partition, event.key, raw[cuts[k] : cuts[k + 1] - 1]))
         return placed
-
-
-def _woven(batch: Batch, good: Ints, records: Sequence[Message], controls: Mapping[int, Control]) -> Batch:
-    """The events, which stand at `good` of the records, and the control events between them."""
-    index = np.array(list(controls), np.int64)
-    partition, offset, arrived = (
-        np.array([getattr(records[k], name) for k in controls], np.int64) for name in ("partition", "offset", "time_us")
-    )
-    topic = records[int(index[0])].topic
-    rows = control_batch(batch.sheet.layout, tuple(controls.values()), topic, partition, offset, arrived)
-    return join([batch, rows]).take(np.argsort(np.concatenate([good, index]), kind="stable"))
-
-
-def _places(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:
-    topics = tuple(dict.fromkeys(record.topic for record in records))
-    index = {topic: k for k, topic in enumerate(topics)}
-    return (
-        topics,
-        np.array([index[record.topic] for record in records], np.int64),
-        np.array([record.partition for record in records], np.int64),
-        np.array([record.offset for record in records], np.int64),
-    )
 
 
 def _specimen(schema: Schema, kind: str) -> bytes:

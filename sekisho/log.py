@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from features.sheet import Ints
 
 
 class Message(NamedTuple):
@@ -20,7 +21,7 @@ class Message(NamedTuple):
     value: bytes | None
 
 
-def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[npt.NDArray[np.int64], list[Message]]:
+def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[Ints, list[Message]]:
     """The order of `log-time/1` as indexes into the partitions' records laid end to end, and these.
 
     `heads` come in order of (topic, partition), each in offset order. Taking the least head again and again is the same
@@ -31,3 +32,15 @@ def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[npt.NDArray[np.int6
         return np.arange(len(messages)), messages
     times = [np.maximum.accumulate(np.array([message.time_us for message in head], np.int64)) for head in heads]
     return np.argsort(np.concatenate(times), kind="stable"), messages
+
+
+def places_of(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:
+    """Where records stand, as a Batch says it: topic names, and int64[n] each of their index, partition and offset."""
+    topics = tuple(dict.fromkeys(record.topic for record in records))
+    index = {topic: k for k, topic in enumerate(topics)}
+    return (
+        topics,
+        np.array([index[record.topic] for record in records], np.int64),
+        np.array([record.partition for record in records], np.int64),
+        np.array([record.offset for record in records], np.int64),
+    )

@@ -20,6 +20,7 @@ class EventPolicy:
 
     decide: kinds that get a decision.   on_degraded: the least outcome of an event that could not see its windows.
     time_set_by: "bank" or "device".     record_time: "log", "none", or the name of the ingest field's JSON path.
+    record_time_encoding: of that field, as of any time.
     """
 
     decide: tuple[str, ...] = ("payment",)
@@ -32,6 +33,7 @@ class EventPolicy:
     default_zone: str = "UTC"
     time_set_by: str = "bank"
     record_time: str = "log"
+    record_time_encoding: str = ""
 
     @property
     def ingest(self) -> str:

@@ -17,7 +17,7 @@ from sekisho.toml import Document, Table
 _SECTIONS = ("pack", "events", "fields", "labels", "legs", "alert", "models")
 _EVENT_KEYS = (
     "kinds", "decide", "lateness", "max_clock_skew", "dedup_horizon", "inherit", "inherit_horizon", "on_degraded",
-    "default_zone", "time_set_by", "record_time",
+    "default_zone", "time_set_by", "record_time", "record_time_encoding",
 )  # fmt: skip
 _FIELD_KEYS = ("type", "currency", "currencies", "scale", "from", "required", "pii", "encoding", "default")
 _ALERT_KEYS = (
@@ -156,6 +156,10 @@ def _exponent(table: Table, type: str) -> int:
 
 def _policy(document: Document, schema: Schema) -> EventPolicy:
     table, base = document.table("events", known=_EVENT_KEYS), EventPolicy()
+    named = table.text("record_time", base.record_time) not in ("log", "none")
+    if table.text("record_time_encoding", "") and not named:
+        fix = 'name its field above: record_time = "$.recorded_at"'
+        table.refuse("record_time_encoding", "no field of the event says record_time", fix)
     return EventPolicy(
         decide=table.texts("decide", base.decide, schema.kinds),
         lateness_us=table.duration_us("lateness", base.lateness_us),
@@ -167,6 +171,7 @@ def _policy(document: Document, schema: Schema) -> EventPolicy:
         default_zone=_zone(table),
         time_set_by=table.choice("time_set_by", ("bank", "device"), base.time_set_by),
         record_time=table.text("record_time", base.record_time),
+        record_time_encoding=table.choice("record_time_encoding", ("", *_ENCODINGS["time"]), ""),
     )
 
 

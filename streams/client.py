@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from threading import Thread
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -74,6 +74,22 @@ class KafkaBroker:
             config["transactional.id"] = self.settings.lane.name
         return self.make_writer(Producer(config), transactional)
 
+    def marks(self, header: str, starts: Mapping[Partition, int]) -> Iterator[bytes]:
+        """The values of a header on the records from `starts` to the partitions' ends. Raises BrokerError."""
+        bounds = self.bounds(list(starts))
+        positions = {p: max(offset, bounds[p][0]) for p, offset in starts.items() if offset < bounds[p][1]}
+        if not positions:
+            return
+        reader, ended = self.reader(positions), set[Partition]()
+        try:
+            while not ended >= positions.keys():
+                raws, now_ended = reader.take(10_000, 1.0)
+                for raw in raws:
+                    yield from (value for name, value in raw.headers() or () if name == header)
+                ended |= now_ended
+        finally:
+            reader.close()
+
     def leadership(self) -> KafkaLeadership:
         """A member of the group that shares out the control topic."""
         lane = self.settings.lane
@@ -138,22 +154,27 @@ class KafkaReader:
 
     def poll(self, limit: int, timeout_s: float) -> Polled:
         """Take what has arrived; wait only when that is nothing."""
+        raws, ended = self.take(limit, timeout_s)
+        messages = [_message(raw) for raw in raws]
+        return Polled(messages, ended | self._drained({(m.topic, m.partition): m.offset + 1 for m in messages}))
+
+    def take(self, limit: int, timeout_s: float) -> tuple[list[RawMessage], set[Partition]]:
+        """The same as the client gives it, with headers; the ends that it was told."""
         try:
             raw = self.consumer.consume(limit, 0)
             if not raw and timeout_s > 0 and (first := self.consumer.poll(timeout_s)) is not None:
                 raw = [first, *self.consumer.consume(limit, 0)]
         except (KafkaException, RuntimeError) as error:
             raise BrokerError(str(error)) from error
-        messages, ended = [], set()
+        records, ended = [], set()
         for each in raw:
             if each.error() is None:
-                messages.append(_message(each))
+                records.append(each)
             elif each.error().code() == KafkaError._PARTITION_EOF:
                 ended.add((each.topic() or "", each.partition() or 0))
             else:
                 raise _failure(each)
-        ended |= self._drained({(m.topic, m.partition): m.offset + 1 for m in messages})
-        return Polled(messages, ended)
+        return records, ended
 
     def pause(self, partitions: Collection[Partition]) -> None:
         """Stop fetching these."""
@@ -201,6 +222,10 @@ class KafkaWriter:
             told = self._delivered if k == last or not self.transactional else None
             self._produce(send, told)
 
+    def send_marked(self, send: Send, header: str, value: bytes) -> None:
+        """Queue one record with a header."""
+        self._produce(send, self._delivered, {"headers": [(header, value)]})
+
     def commit(self) -> int | None:
         """Commit, trying again while the answer is open. The offset of the record sent last, if it was told."""
         deadline = time.monotonic() + _REQUEST_S
@@ -236,7 +261,9 @@ class KafkaWriter:
             producer.purge()
             _apart(lambda: producer.flush(_CLOSE_S))
 
-    def _produce(self, send: Send, told: Callable[[KafkaError | None, RawMessage], None] | None) -> None:
+    def _produce(
+        self, send: Send, told: Callable[[KafkaError | None, RawMessage], None] | None, more: Config | None = None
+    ) -> None:
         if send.topic not in self.counts:
             self.counts[send.topic] = _partition_count(self.producer, send.topic)
         partition = send.partition % self.counts[send.topic]
@@ -245,7 +272,7 @@ class KafkaWriter:
                 if told is None:
                     self.producer.produce(send.topic, send.value, send.key, partition)
                 else:
-                    self.producer.produce(send.topic, send.value, send.key, partition, on_delivery=told)
+                    self.producer.produce(send.topic, send.value, send.key, partition, on_delivery=told, **more or {})
                 return
             except BufferError:
                 self.producer.poll(0.05)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.options import DURATION, MOMENT, reads_a_log
+from replay.options import CONFIG, DURATION, SOURCE, reads_a_log
+from sekisho.options import MOMENT
 
 if TYPE_CHECKING:
     from replay.backtest.records import Asked
@@ -19,7 +20,8 @@ _SHARE = click.FloatRange(0, 1)
 @click.command("backtest")
 @click.argument("current", type=_PATH)
 @click.argument("candidate", type=_PATH)
-@click.argument("source", type=_PATH, nargs=-1, required=True)
+@click.argument("source", type=SOURCE, nargs=-1, required=True)
+@CONFIG
 @reads_a_log
 @click.option("--from", "from_us", type=MOMENT, help="Count payments from this event time on; before it is history.")
 @click.option("--to", "to_us", type=MOMENT, help="Count payments before this event time.")
@@ -69,7 +71,8 @@ _SHARE = click.FloatRange(0, 1)
 def backtest_command(
     current: Path,
     candidate: Path,
-    source: tuple[Path, ...],
+    source: tuple[Any, ...],
+    file: Path | None,
     labels: Path | None,
     label_column: str | None,
     label_delay_us: int,
@@ -92,6 +95,7 @@ def backtest_command(
     from replay.backtest.run import run_backtest
     from replay.backtest.view import show, watched
     from replay.report import inputs_of
+    from replay.topic_input import TopicInput
     from sekisho.compile import compile_pack
     from sekisho.errors import SekishoError
     from sekisho.load import load_pack
@@ -99,10 +103,13 @@ def backtest_command(
     question: Asked = Asked(**{name: value for name, value in asked.items() if value is not None})
     if question.from_us is not None and question.to_us is not None and question.from_us >= question.to_us:
         raise click.UsageError("--from is not before --to, so nothing would be counted")
-    for file in (json_file, csv_file):
-        if file and (file.is_dir() or not file.parent.is_dir()):
-            raise SekishoError(f"{file}: a file cannot be written here", "name a file in a folder that is there")
-    inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at, events)
+    for out in (json_file, csv_file):
+        if out and (out.is_dir() or not out.parent.is_dir()):
+            raise SekishoError(f"{out}: a file cannot be written here", "name a file in a folder that is there")
+    inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
+    for topics in inputs:
+        if isinstance(topics, TopicInput) and any(part.end is None for part in topics.ranges):
+            raise SekishoError(f"{topics}: a back-test reads its log twice, and a topic grows", "bound it with to=..")
     engines = [compile_pack(load_pack(pack)) for pack in (current, candidate)]
     console = Console(highlight=False)
     with watched(console) as told:

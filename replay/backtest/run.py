@@ -22,6 +22,7 @@ from replay.backtest.sweep import Seen, Sweep, Told
 from replay.backtest.track import Track
 from replay.backtest.truth import Span, alert_codes, judge
 from replay.sources import Input, file_topic
+from replay.topic_input import TopicInput
 from rules.records import OUTCOMES
 from sekisho.compile import Engine, compile_pack
 from sekisho.errors import SekishoError
@@ -36,7 +37,11 @@ def _silent(read: float, events: int) -> None:
 
 
 def run_backtest(
-    current: Engine, candidate: Engine, inputs: Sequence[Input], asked: Asked = Asked(), told: Told = _silent
+    current: Engine,
+    candidate: Engine,
+    inputs: Sequence[Input | TopicInput],
+    asked: Asked = Asked(),
+    told: Told = _silent,
 ) -> Backtest:
     """Replay a log through two packs and judge them. `told` hears how much of the log is read, and of how many events.
 
@@ -56,7 +61,7 @@ class _Run:
     engines: tuple[Engine, Engine]
     log: SharedLog
     roles: Roles
-    inputs: tuple[Input, ...]
+    inputs: tuple[Input | TopicInput, ...]
     asked: Asked
     folder: Path
     told: Told
@@ -106,7 +111,9 @@ def longest_window_us(engine: Engine) -> int:
     return max((call.frame.start or 0 for call in calls if call.frame.mode == "range"), default=0)
 
 
-def _judged(sweep: Sweep, seen: Seen, inputs: Sequence[Input], folder: Path, asked: Asked, started: float) -> Backtest:
+def _judged(
+    sweep: Sweep, seen: Seen, inputs: Sequence[Input | TopicInput], folder: Path, asked: Asked, started: float
+) -> Backtest:
     span = _span(sweep, seen, asked)
     db = open_rows(folder)
     try:
@@ -157,7 +164,13 @@ def _check_counted(case: Case, seen: Seen) -> None:
 
 
 def _facts(
-    sweep: Sweep, seen: Seen, inputs: Sequence[Input], asked: Asked, case: Case, fidelity: float | None, seconds: float
+    sweep: Sweep,
+    seen: Seen,
+    inputs: Sequence[Input | TopicInput],
+    asked: Asked,
+    case: Case,
+    fidelity: float | None,
+    seconds: float,
 ) -> Facts:
     first, last = rows(case.db, "SELECT min(at_us), max(at_us) FROM counted")[0]
     files = dict.fromkeys(file for source in inputs for file in source.files())

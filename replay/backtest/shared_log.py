@@ -13,6 +13,7 @@ from features.types import Kind
 from replay.decoder import Decoder
 from replay.merge import Chunk
 from replay.sources import Input, read_decoded
+from replay.topic_input import TopicInput
 from sekisho.batch import Batch
 from sekisho.compile import Engine
 from sekisho.errors import SekishoError
@@ -27,7 +28,7 @@ class SharedLog:
     pack: Pack
     layout: Layout
 
-    def read(self, inputs: Sequence[Input]) -> Iterator[Chunk]:
+    def read(self, inputs: Sequence[Input | TopicInput]) -> Iterator[Chunk]:
         """The log from its beginning."""
         return read_decoded(lambda arrived_at: _decoder(self.pack, self.layout, arrived_at), inputs)
 

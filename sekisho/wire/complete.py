@@ -15,9 +15,12 @@ _LENGTH = (1 << HANDLE_BITS) - 1
 def complete_row(
     cells: Ints, valid: Bytes, text: Bytes, i: Int, fields: Ints, kind: Int, kinds: Ints
 ) -> tuple[Int, Int]:
-    """Put defaults into event i and check it: (code, field). The field is -1 for an unknown kind."""
+    """Put defaults into event i and check it: (code, the field at fault or -1)."""
+    of_kind = -1
     for f in range(len(fields)):
         row = fields[f, ROW]
+        if row == kind:
+            of_kind = f
         if valid[row, i] == NULL:
             if fields[f, DEFAULT] >= 0:
                 cells[row, i], valid[row, i] = fields[f, DEFAULT], VALID
@@ -26,7 +29,7 @@ def complete_row(
     for k in range(len(kinds)):
         if valid[kind, i] == VALID and _same(text, cells[kind, i], kinds[k]):
             return OK, -1
-    return KIND, -1
+    return KIND, of_kind
 
 
 @inlined

@@ -37,8 +37,11 @@ class DeadLetters:
         at = [f"field {field}"] * (field is not None) + [f"byte {position}"] * (position is not None)
         return f"{', '.join(at)}: {reason.what}; {reason.fix}" if at else f"{reason.what}; {reason.fix}"
 
-    def record(self, k: int, topic: str, partition: int, offset: int, raw: bytes) -> bytes:
-        """The dead letter as one JSON line without its end. `raw` is the record, or the row as JSON."""
+    def record(self, k: int, topic: str, partition: int, offset: int, raw: bytes, size: int | None = None) -> bytes:
+        """The dead letter as one JSON line without its end. `raw` is the record, or the row as JSON.
+
+        size: of the record, where `raw` is but its beginning.
+        """
         line = {
             "v": 1,
             "source": {"topic": topic, "partition": partition, "offset": offset},
@@ -46,7 +49,7 @@ class DeadLetters:
             "field": self._field(k),
             "position": self._position(k),
             "reason": self.reason(k),
-            "size": len(raw),
+            "size": len(raw) if size is None else size,
             "raw": b64encode(raw[:MAX_RAW_BYTES]).decode(),
         }
         return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()

@@ -64,5 +64,9 @@ REASONS = {
     CONTROL_VALUE: Reason(
         "control_value", "the value is empty, too long, or at odds with another", "look it up in docs/wire.md"
     ),
-    TORN: Reason("torn_row", "the row has another number of cells than the header", "quote cells that hold commas"),
+    TORN: Reason(
+        "torn_row",
+        "the row has another number of cells than the header, or a quote that does not close",
+        "quote cells that hold commas, and double the quotes in them",
+    ),
 }

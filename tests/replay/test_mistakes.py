@@ -61,7 +61,8 @@ def test_an_option_that_means_nothing_is_wrong_usage(sekisho, pack_folder, log, 
         ("twice.csv", b"event_id,event_time,event_id\na,b,c\n", "stand twice: event_id"),
         ("half.parquet", b"PAR1PAR1PAR1", "not readable as Parquet"),
         ("other.csv", b"a,b\n1,2\n", "there is no column for event_id"),
-        ("packed.jsonl.gz", b"x", "unknown kind of file"),
+        ("packed.jsonl.gz", b"x", "not readable as gzip"),
+        ("packed.jsonl.zst", b"x", "unknown kind of file"),
     ],
 )
 def test_a_file_that_is_no_log_is_named(sekisho, pack_folder, tmp_path, name, content, said):
@@ -72,13 +73,12 @@ def test_a_file_that_is_no_log_is_named(sekisho, pack_folder, tmp_path, name, co
     assert code == 1 and said in text and "fix: " in text and "Traceback" not in text
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_no_message_quotes_a_row(sekisho, pack_folder, tmp_path):
-    """Arrow quotes the row that it stumbles over; an account number may stand in it."""
+    """An account number may stand in a row that is torn and no text: it is counted, and not shown."""
     file = tmp_path / "latin.csv"
     file.write_bytes(b"event_id,event_time\nACCOUNT-1,\xff,x\n")
     code, text = sekisho("replay", "run", pack_folder, file)
-    assert code == 1 and "ACCOUNT" not in text
+    assert code == 0 and "ACCOUNT" not in text and "See why events were refused" in text
 
 
 def test_the_log_is_never_overwritten(sekisho, pack_folder, log):

@@ -435,7 +435,7 @@ BAD: list[tuple[bytes, str, str | None, int]] = [
     (bad(b":09.", b":60."), "leap_second", "event_time", 23),
     (bad(b"456Z", b"4561Z"), "time_digits", "event_time", 23),
     (bad(b"}}}", b'}},"online":"yes"}'), "boolean", "online", len(GOOD) + 10),
-    (bad(b"}}}", b'}},"kind":"refund"}'), "kind", None, len(GOOD) + 15),
+    (bad(b"}}}", b'}},"kind":"refund"}'), "kind", "kind", len(GOOD) + 15),
 ]  # fmt: skip
 
 
