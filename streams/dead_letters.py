@@ -94,9 +94,13 @@ class Desk:
 
     def sent(self, letters: Iterable[Letter]) -> set[str]:
         """The places of those that were sent again already: their marks stand behind them on their partitions."""
-        starts: dict[Partition, int] = {}
+        letters, starts = list(letters), dict[Partition, int]()
+        topics = {letter.source.topic for letter in letters} & set(self.settings.topics.consumed)
+        known = set(self.broker.partitions(sorted(topics)))
         for letter in letters:
             partition = letter.source.topic, letter.source.partition
+            if partition not in known:  # nothing was sent to where there is nothing
+                continue
             starts[partition] = min(letter.source.offset + 1, starts.get(partition, letter.source.offset + 1))
         return {mark.decode("utf-8", "replace") for mark in self.broker.marks(HEADER, starts)}
 

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,9 @@ from replay.csv_rows import csv_rows, csv_table
 from replay.files import LogFile, json_lines
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
-from sekisho.errors import SourceError
+from sekisho.compile import compile_pack
+from sekisho.errors import SekishoError, SourceError
+from sekisho.load import load_pack
 from sekisho.state import new_state
 
 HEADER = b"event_id,event_time,payment_id,card_id,amount\n"
@@ -155,3 +158,19 @@ def test_features_of_nothing_are_an_empty_table(engine, tmp_path):
     log.write_bytes(b"")
     decide(engine, log, tmp_path, features=features)
     assert pq.read_table(features).num_rows == 0 and pq.read_schema(features) == schema
+
+
+def test_record_time_may_be_an_epoch(pack_folder, tmp_path):
+    """`record_time_encoding` reads the ingest field as other times are read; the log's own clock has none."""
+    folder = tmp_path / "pack"
+    shutil.copytree(pack_folder, folder)
+    text = (folder / "pack.toml").read_text()
+    lines = 'record_time = "$.seen"\nrecord_time_encoding = "epoch_ms"\n'
+    (folder / "pack.toml").write_text(text.replace("[events]\n", "[events]\n" + lines))
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps(json.loads(event(0)) | {"seen": 1_772_323_200_123}))
+    (chunk,) = read_log(compile_pack(load_pack(folder)), [Input(log)])
+    assert chunk.batch.sheet.value("record_time", 0) == 1_772_323_200_123_000
+    (folder / "pack.toml").write_text(text.replace("[events]\n", '[events]\nrecord_time_encoding = "epoch_ms"\n'))
+    with pytest.raises(SekishoError, match="no field of the event says record_time"):
+        load_pack(folder)
