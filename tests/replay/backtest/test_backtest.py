@@ -103,3 +103,22 @@ def test_an_empty_range_says_why(engines, make_log, asked, said):
     """Nothing counts: the message names the reason and what to do."""
     with pytest.raises(SekishoError, match=said):
         run_backtest(*engines, [Input(make_log(1, 10))], asked)
+
+
+def test_labels_a_day_later_change_nothing_before_them(engines, tmp_path):
+    """Every label moved by a day: what was decided before the first of them, and why, stays as it was."""
+    events, day_us = random_world(7, payments=120), 86_400_000_000
+    first = sorted(event["recorded_at"] for event in events if event.get("kind") == "label")[10]
+    late = dict.fromkeys(("event_time", "recorded_at"), day_us)
+    moved = [
+        event | {name: event[name] + by for name, by in late.items()}
+        if event.get("kind") == "label" and event["recorded_at"] >= first
+        else event
+        for event in events
+    ]
+    found = []
+    for name, log in (("as_it_was", events), ("moved", sorted(moved, key=lambda event: event["recorded_at"]))):
+        frame = run_backtest(*engines, [Input(write_log(tmp_path / f"{name}.jsonl", log))], ASKED).frame("flips")
+        frame = frame[frame.at_us < first - 10_000_000].sort_values("event_id")
+        found.append(frame[["event_id", "current", "candidate", "restoring"]].to_dict("records"))
+    assert found[0] == found[1] and len(found[0]) > 3
