@@ -1,4 +1,4 @@
-"""Thirty small breaks of the engine, each of which the tests must notice.
+"""Thirty-four small breaks of the engine, each of which the tests must notice.
 
 python -m bench.mutants [--only NAME ...]
 
@@ -27,6 +27,7 @@ FOLDERS = ("features", "models", "rules", "sekisho", "streams", "replay", "tests
 LIMIT_S = 900.0  # a mutant may never come to an end; that is noticed, too
 
 WINDOWS = ("tests/features/test_windows.py",)
+CONTROL = ("tests/laws/test_l06_control_events.py",)
 INTAKE = ("tests/sekisho/test_intake.py",)
 RULES = ("tests/rules/test_evaluate.py",)
 FOREST = ("tests/models/test_forest.py",)
@@ -151,6 +152,24 @@ MUTANTS = (
         "an attack that comes late is no group", "L4", "rules/alerts.py",
         "gathering.last_clock_us = alert.clock_us", "gathering.last_clock_us = alert.event_time_us",
         ("tests/rules/test_alerts.py",),
+    ),
+    Mutant(
+        "a mute ends by the event's own time", "L6", "sekisho/step.py",
+        "return (clock < until[:, None])", 'return (sheet.ints("event_time") < until[:, None])', CONTROL,
+    ),
+    Mutant(
+        "what is removed stays on the pack's list", "L6", "rules/controls.py",
+        "said.cleared, said.spans = True, []", "said.spans = []", ("tests/replay/test_control_replay.py",),
+    ),
+    Mutant(
+        "a snooze is not heard", "L6", "rules/alerts.py",
+        "            if alert.key in state.snoozed:\n", "            if alert.key in ():\n",
+        ("tests/rules/test_alerts.py",),
+    ),
+    Mutant(
+        "what is said counts from the batch's start", "L6", "sekisho/decider.py",
+        "np.argsort(np.concatenate([good, index])", "np.argsort(np.concatenate([good, index - len(records)])",
+        ("tests/replay/test_control_replay.py",),
     ),
     Mutant(
         "NaN is 0", "L7", "models/trees.py",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rules.alert_records import build_alert, entity_token
-from rules.alerts import AlertState, group_alerts
+from rules.alerts import AlertState, group_alerts, mark_alert
+from rules.controls import AlertMark
 from rules.records import HOUR_US, AlertPolicy, Reasons, Rule, ShadowRule
 
 MINUTE = 60_000_000
@@ -174,3 +175,48 @@ def test_entities_leave_as_tokens_and_customer_reasons_stay_apart():
     assert "terminal-0000001" not in json.dumps([vars(masked), vars(keyed)])
     assert masked.reasons == (("internal why", "内部の理由"),)
     assert masked.customer_reasons == (("please call us", "お電話ください"),)
+
+
+def mark(action, group, until=None, disposition="", note=""):
+    until_us = None if until is None else until * MINUTE
+    return AlertMark("c", 0, "sato", note, action, group, until_us, disposition)
+
+
+def test_a_snoozed_group_is_told_once_when_its_snooze_is_over():
+    """Escalations wait for W to reach the snooze's end, whichever key's alert moves it; the last one is told."""
+    strong, other = [rule("mule", "decline", "mule")], [rule("scam", "review", "scam")]
+    state = AlertState()
+    (opened,) = group_alerts(POLICY, state, [alert(0, 0)])
+    assert not mark_alert(state, mark("snooze", opened.group_id, until=6))
+    assert not group_alerts(POLICY, state, [alert(1, 1, "decline", strong), alert(2, 2, rules=other), alert(3, 3)])
+    sent = group_alerts(POLICY, state, [alert(4, 6, terminal="terminal-0000002"), alert(5, 7)])
+    assert told(sent) == [("escalated", 4, 4_000), ("opened", 1, 1_000)]
+    assert sent[0].alert.decision_id == "d2" and sent[0].sequence == 1 and sent[0].outcome == "decline"
+    assert [(each.action, each.until_us) for each in sent[0].marks] == [("snooze", 6 * MINUTE)]
+
+
+def test_a_snooze_loses_nobody():
+    """A group that goes quiet while it is snoozed is told closed, with its members; without news nothing is said."""
+    state = AlertState()
+    (opened,) = group_alerts(POLICY, state, [alert(0, 0)])
+    mark_alert(state, mark("snooze", opened.group_id, until=600))
+    sent = group_alerts(POLICY, state, [alert(1, 1, "decline"), alert(2, 30, terminal="terminal-0000002")])
+    assert told(sent) == [("closed", 2, 2_000), ("opened", 1, 1_000)] and not state.snoozed
+    mark_alert(state, mark("snooze", sent[1].group_id, until=31))
+    assert told(group_alerts(POLICY, state, [alert(3, 32, terminal="terminal-0000003")])) == [("opened", 1, 1_000)]
+
+
+def test_a_group_that_is_closed_by_hand_is_over_and_says_who_did_what():
+    """Told closed even without news; the next alert opens another; marks on what is not open are counted."""
+    state = AlertState()
+    (opened,) = group_alerts(POLICY, state, [alert(0, 0)])
+    assert not mark_alert(state, mark("acknowledge", opened.group_id))
+    assert not mark_alert(state, mark("disposition", opened.group_id, disposition="false_positive", note="called"))
+    (closed,) = mark_alert(state, mark("close", opened.group_id))
+    assert (closed.kind, closed.group_id, closed.sequence) == ("closed", opened.group_id, 1)
+    assert [(each.action, each.disposition, each.note) for each in closed.marks] == [
+        ("acknowledge", "", ""), ("disposition", "false_positive", "called"), ("close", "", ""),
+    ]  # fmt: skip
+    (again,) = group_alerts(POLICY, state, [alert(1, 1)])
+    assert again.kind == "opened" and again.group_id != opened.group_id and not again.marks
+    assert not mark_alert(state, mark("close", opened.group_id)) and state.unmatched == 1
