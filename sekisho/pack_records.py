@@ -10,7 +10,6 @@ Which pack decides is said by the journal alone: `active` is a wish. at: RFC 333
 
 from __future__ import annotations
 
-import getpass
 import gzip
 import io
 import json
@@ -19,7 +18,6 @@ import socket
 import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,14 @@ from sekisho.pack import Pack
 PART_BYTES = 900_000  # brokers take a million by default
 _MAX_BYTES = 1 << 30
 Record = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """When and by whom a record is made: at is RFC 3339, UTC; by is user@host."""
+
+    at: str
+    by: str
 
 
 class PackRecordError(SekishoError):
@@ -76,24 +82,24 @@ class PackShelf:
         return files
 
 
-def pack_entries(pack: Pack) -> Iterator[Record]:
+def pack_entries(pack: Pack, stamp: Stamp) -> Iterator[Record]:
     """The records that store a pack, in the order in which they are to be written."""
     raw = _packed(pack.files)
     cuts = range(0, len(raw), PART_BYTES)
     for k, at in enumerate(cuts):
         yield f"pack/{pack.hash}/{k}".encode(), raw[at : at + PART_BYTES]
     head = {"name": pack.name, "parts": len(cuts)}
-    yield f"pack/{pack.hash}".encode(), _encode(head)
+    yield f"pack/{pack.hash}".encode(), _encode(head, stamp)
 
 
-def request_entry(id: str, pack: str, accept_cold: bool) -> Record:
+def request_entry(id: str, pack: str, accept_cold: bool, stamp: Stamp) -> Record:
     """The record that asks for a pack."""
-    return b"active", _encode({"id": id, "pack": pack, "accept_cold": accept_cold})
+    return b"active", _encode({"id": id, "pack": pack, "accept_cold": accept_cold}, stamp)
 
 
-def refusal_entry(id: str, pack: str, why: str) -> Record:
+def refusal_entry(id: str, pack: str, why: str, stamp: Stamp) -> Record:
     """The record that says why a request is not followed."""
-    return f"refused/{pack}".encode(), _encode({"id": id, "why": why})
+    return f"refused/{pack}".encode(), _encode({"id": id, "why": why}, stamp)
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:
@@ -112,10 +118,8 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
         shutil.rmtree(partial)
 
 
-def _encode(values: Mapping[str, object]) -> bytes:
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
-    stamped = {"v": 1, **values, "at": datetime.now(UTC).isoformat(timespec="seconds"), "by": by}
-    return json.dumps(stamped, ensure_ascii=False).encode()
+def _encode(values: Mapping[str, object], stamp: Stamp) -> bytes:
+    return json.dumps({"v": 1, **values, "at": stamp.at, "by": stamp.by}, ensure_ascii=False).encode()
 
 
 def _json(value: bytes | None) -> dict[str, Any] | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from sekisho.errors import SekishoError
 from sekisho.journal import JournalRecord, decode
-from sekisho.pack_records import PackShelf, Record, pack_entries, request_entry
+from sekisho.pack_records import PackShelf, Record, Stamp, pack_entries, request_entry
 from sekisho.settings import Settings
 from streams.broker import Partition, Send
 from streams.client import KafkaBroker
@@ -29,6 +32,11 @@ class Listed:
     at: str
     by: str
     state: str
+
+
+def stamp() -> Stamp:
+    """Now, and who runs this process."""
+    return Stamp(datetime.now(UTC).isoformat(timespec="seconds"), f"{getpass.getuser()}@{socket.gethostname()}")
 
 
 class PackDesk:
@@ -62,13 +70,13 @@ class PackDesk:
         pack, last = scorer.decider.engine.pack, self.last()
         if last is not None and not accept_cold and pack.hash != last.pack:
             demand_enough(beginning(self.broker, self.settings.topics, last.sequence), scorer)
-        self._write(pack_entries(pack))
+        self._write(pack_entries(pack, stamp()))
         return self.ask(pack.hash, accept_cold)
 
     def ask(self, pack: str, accept_cold: bool) -> str:
         """Ask for a pack that is stored; the request's id."""
         id = uuid4().hex
-        self._write([request_entry(id, pack, accept_cold)])
+        self._write([request_entry(id, pack, accept_cold, stamp())])
         return id
 
     def outcome(self, id: str, pack: str, patience_s: float) -> str:

@@ -20,6 +20,7 @@ from streams.broker import BrokerError, Reader, Send
 from streams.client import KafkaBroker
 from streams.journal_tail import Place
 from streams.outputs import Request
+from streams.pack_requests import stamp
 from streams.scoring import PackScorer
 from streams.warm_up import WarmUp
 
@@ -90,7 +91,7 @@ class PackRoom:
 
     def refuse(self, request: Request, why: str) -> None:
         """Write the refusal to the topic, where `sekisho pack list` finds it."""
-        self._post(*refusal_entry(request.id, request.pack, why))
+        self._post(*refusal_entry(request.id, request.pack, why, stamp()))
 
     def _post(self, key: bytes, value: bytes) -> None:
         self._mail.put(Send(self.settings.topics.packs, 0, key, value))
@@ -116,7 +117,7 @@ class PackRoom:
                 if self._read(reader):
                     self.problem = ""
                     if not stored and self._own.hash not in self.shelf.heads:
-                        for entry in pack_entries(self._own):
+                        for entry in pack_entries(self._own, stamp()):
                             self._post(*entry)
                     stored = True
                 self._write(broker)

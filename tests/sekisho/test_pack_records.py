@@ -6,8 +6,18 @@ import pytest
 
 from sekisho import pack_records
 from sekisho.load import load_pack
-from sekisho.pack_records import PackRecordError, PackShelf, pack_entries, refusal_entry, request_entry, write_files
+from sekisho.pack_records import (
+    PackRecordError,
+    PackShelf,
+    Stamp,
+    pack_entries,
+    refusal_entry,
+    request_entry,
+    write_files,
+)
 from sekisho.packs import shipped_pack
+
+STAMP = Stamp("2026-01-01T00:00:00+00:00", "somebody@somewhere")
 
 
 @pytest.mark.parametrize("name", ["card_payments", "fdh"])
@@ -15,7 +25,7 @@ def test_a_pack_comes_back_with_its_hash(name: str, tmp_path: Path, monkeypatch:
     """However small the pieces, and whether its head is read twice, the folder that is written loads to one hash."""
     pack = load_pack(shipped_pack(name))
     monkeypatch.setattr(pack_records, "PART_BYTES", 1000)
-    entries, shelf = list(pack_entries(pack)), PackShelf()
+    entries, shelf = list(pack_entries(pack, STAMP)), PackShelf()
     assert len(entries) > 3 and all(len(value) <= 1000 for _, value in entries[:-1])
     for key, value in entries[:-1]:
         shelf.read(key, value)
@@ -30,7 +40,7 @@ def test_a_pack_comes_back_with_its_hash(name: str, tmp_path: Path, monkeypatch:
 def test_a_damaged_pack_is_named() -> None:
     """Bytes that were changed, or another pack's, are an error and never a pack."""
     pack = load_pack(shipped_pack("fdh"))
-    entries, shelf = list(pack_entries(pack)), PackShelf()
+    entries, shelf = list(pack_entries(pack, STAMP)), PackShelf()
     for key, value in entries:
         shelf.read(key, value)
     shelf.parts[pack.hash, 0] = shelf.parts[pack.hash, 0][:-40]
@@ -54,10 +64,10 @@ def test_a_path_out_of_the_folder_is_refused() -> None:
 def test_the_last_request_counts_and_strangers_do_not() -> None:
     """Keys and values of others are passed over."""
     shelf = PackShelf()
-    for key, value in (request_entry("1", "a" * 64, False), request_entry("2", "b" * 64, True)):
+    for key, value in (request_entry("1", "a" * 64, False, STAMP), request_entry("2", "b" * 64, True, STAMP)):
         shelf.read(key, value)
     for stranger in ((None, b"x"), (b"active", b"["), (b"active", b'{"v":2}'), (b"\xff", None), (b"pack/x", b"{}")):
         shelf.read(*stranger)
-    shelf.read(*refusal_entry("2", "b" * 64, "why"))
+    shelf.read(*refusal_entry("2", "b" * 64, "why", STAMP))
     assert shelf.requested is not None and (shelf.requested["id"], shelf.requested["accept_cold"]) == ("2", True)
     assert shelf.refused["b" * 64]["why"] == "why" and not shelf.heads
