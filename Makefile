@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test test-gpu check quick soak kills mutants bench clean
+.PHONY: demo live test test-gpu check quick soak chaos kills mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -53,7 +53,7 @@ chaos: $(READY)  ## 200 kills, 30 zombies and 20 broker crashes on a real broker
 mutants: $(READY)  ## breaks the engine in 34 places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 
-bench: $(READY)  ## measures windows beside DuckDB, frame widths and late events, and the codecs
+bench: $(READY)  ## measures windows beside DuckDB, frame widths and late events, codecs, and the live path
 	$(BIN)/python -m bench
 
 clean:  ## removes the environment and what was built

@@ -3,6 +3,6 @@
 import subprocess
 import sys
 
-for job in ("features", "windows", "wire"):
+for job in ("features", "windows", "wire", "live"):
     print(f"--- {job}", flush=True)
     subprocess.run([sys.executable, "-m", f"bench.{job}"], check=True)

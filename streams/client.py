@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import Thread
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -36,7 +37,7 @@ class KafkaBroker:
             "log_level": 2,  # what goes wrong is told once, by error_cb, or raised
             "error_cb": self._hear,
             "reconnect.backoff.ms": 20,
-            "reconnect.backoff.max.ms": 500,
+            "reconnect.backoff.max.ms": 100,  # a broker that is back is found at once
         }
         self._lookup: Consumer | None = None
         self._heard: dict[str, float] = {}
@@ -207,12 +208,14 @@ class KafkaWriter:
         self.offset: int | None = None
         self.failure: KafkaError | None = None
         if transactional:
-            self._call(lambda: producer.list_topics(timeout=_REQUEST_S))  # connected first, it begins 0.5 s sooner
-            self._call(lambda: producer.init_transactions(_REQUEST_S * 3))
+            with _telling():
+                producer.list_topics(timeout=_REQUEST_S)  # connected first, it begins 0.5 s sooner
+                producer.init_transactions(_REQUEST_S * 3)
 
     def begin(self) -> None:
         """Begin a transaction."""
-        self._call(self.producer.begin_transaction)
+        with _telling():
+            self.producer.begin_transaction()
 
     def send(self, sends: Sequence[Send]) -> None:
         """Queue records. The offset of the last one is remembered when it is delivered."""
@@ -231,17 +234,19 @@ class KafkaWriter:
         deadline = time.monotonic() + _REQUEST_S
         while True:
             try:
-                self.producer.commit_transaction(_REQUEST_S)
-                break
-            except KafkaException as error:
-                if not error.args[0].retriable() or time.monotonic() > deadline:
-                    raise _told(error) from error
-        self.producer.poll(0)
-        return self.offset
+                with _telling():
+                    self.producer.commit_transaction(_REQUEST_S)
+                    self.producer.poll(0)
+                return self.offset
+            except BrokerError as error:
+                if not _retriable(error) or time.monotonic() > deadline:
+                    raise
 
     def flush(self) -> None:
         """Wait until all is acknowledged."""
-        if self.producer.flush(_REQUEST_S):
+        with _telling():
+            left = self.producer.flush(_REQUEST_S)
+        if left:
             raise BrokerError(f"not acknowledged within {_REQUEST_S:.0f} s")
         if self.failure is not None:
             raise BrokerError(str(self.failure))
@@ -268,16 +273,17 @@ class KafkaWriter:
             self.counts[send.topic] = _partition_count(self.producer, send.topic)
         partition = send.partition % self.counts[send.topic]
         while True:
-            try:
-                if told is None:
-                    self.producer.produce(send.topic, send.value, send.key, partition)
-                else:
-                    self.producer.produce(send.topic, send.value, send.key, partition, on_delivery=told, **more or {})
-                return
-            except BufferError:
-                self.producer.poll(0.05)
-            except KafkaException as error:
-                raise _told(error) from error
+            with _telling():
+                try:
+                    if told is None:
+                        self.producer.produce(send.topic, send.value, send.key, partition)
+                    else:
+                        self.producer.produce(
+                            send.topic, send.value, send.key, partition, on_delivery=told, **more or {}
+                        )
+                    return
+                except BufferError:
+                    self.producer.poll(0.05)
 
     def _delivered(self, error: KafkaError | None, message: RawMessage) -> None:
         if error is None:
@@ -285,19 +291,18 @@ class KafkaWriter:
         else:
             self.failure = error
 
-    def _call(self, request: Callable[[], object]) -> None:
-        try:
-            request()
-        except KafkaException as error:
-            raise _told(error) from error
-
 
 class KafkaLeadership:
-    """Keeps streams.broker.Leadership."""
+    """Keeps streams.broker.Leadership.
+
+    A member that has not heard from the cluster for a session counts its partition as lost. Whoever leads goes on until
+    the group has met again: when the brokers were away, nobody else has led meanwhile, and where somebody has, the
+    fence and the journal keep this one's batches from counting.
+    """
 
     def __init__(self, consumer: Consumer, control: str) -> None:
-        self.consumer, self.leads = consumer, False
-        consumer.subscribe([control], on_assign=self._gained, on_revoke=self._lost, on_lost=self._lost)
+        self.consumer, self.leads, self.doubtful = consumer, False, False
+        consumer.subscribe([control], on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self) -> bool:
         """Serve the group; True while the control partition is assigned here."""
@@ -314,10 +319,14 @@ class KafkaLeadership:
         _apart(self.consumer.close, _CLOSE_S)
 
     def _gained(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.leads = self.leads or bool(partitions)
+        self.leads = bool(partitions) or (self.leads and not self.doubtful)
+        self.doubtful = False
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self.leads = self.leads and not partitions
 
     def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self.leads = self.leads and not partitions
+        self.doubtful = True
 
 
 def _message(raw: RawMessage) -> Message:
@@ -340,6 +349,24 @@ def _failure(message: RawMessage) -> Exception:
             "look whether this is the right cluster; when retention has removed it, use a newer snapshot",
         )
     return BrokerError(f"{message.topic()}: {error}")
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """A client's failure as BrokerError. A fatal one that meets a callback comes as the cause of a SystemError."""
+    try:
+        yield
+    except KafkaException as error:
+        raise _told(error) from error
+    except SystemError as error:
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        raise _told(error.__cause__) from error
+
+
+def _retriable(error: BrokerError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, KafkaException) and bool(cause.args[0].retriable())
 
 
 def _told(error: KafkaException) -> BrokerError:

@@ -17,6 +17,9 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +85,28 @@ class KafkaBroker:
         broker._format()
         broker.run()
         return broker
+
+    @classmethod
+    @contextmanager
+    def cluster(cls, folder: Path, count: int = 3) -> Iterator[list[KafkaBroker]]:
+        """So many brokers that are their own controllers, every internal topic on all of them; killed at the end."""
+        lib, ports = jars(_find_pom()), free_ports(2 * count)
+        voters = ",".join(f"{k + 1}@127.0.0.1:{port}" for k, port in enumerate(ports[count:]))
+        brokers = [cls(folder / str(k + 1), lib, *ports[k::count]) for k in range(count)]
+        for k, broker in enumerate(brokers):
+            broker.folder.mkdir(parents=True)
+            broker.settings = {"node.id": str(k + 1), "controller.quorum.voters": voters}
+            for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic"):
+                broker.settings[f"{topic}.replication.factor"] = str(count)
+            broker.settings["transaction.state.log.min.isr"] = str(count // 2 + 1)
+        try:
+            with ThreadPoolExecutor(count) as pool:
+                list(pool.map(cls._format, brokers))
+                list(pool.map(cls.run, brokers))  # none is up before most are
+            yield brokers
+        finally:
+            for broker in brokers:
+                broker.kill()
 
     @property
     def bootstrap(self) -> str:

@@ -71,7 +71,9 @@ class Workers:
         """What the worker said last of itself, or "dead"."""
         lines = (self.folder / f"{name}.log").read_text().splitlines()
         phases = [line.removeprefix("phase ") for line in lines if line.startswith("phase ")]
-        return "dead" if self.running[name].poll() is not None else phases[-1] if phases else ""
+        status = self.running[name].poll()
+        assert status in (None, -signal.SIGKILL), f"worker {name} ended with {status}: {lines[-20:]}"
+        return "dead" if status is not None else phases[-1] if phases else ""
 
     def wait(self, phase: str, seconds: float = 40.0) -> str:
         """The name of a worker that is in this phase."""
