@@ -92,7 +92,7 @@ class KafkaBroker:
         """So many brokers that are their own controllers, every internal topic on all of them; killed at the end."""
         lib, ports = jars(_find_pom()), free_ports(2 * count)
         voters = ",".join(f"{k + 1}@127.0.0.1:{port}" for k, port in enumerate(ports[count:]))
-        brokers = [cls(folder / str(k + 1), lib, *ports[k::count]) for k in range(count)]
+        brokers = [cls(folder / str(k + 1), lib, ports[k], ports[count + k]) for k in range(count)]
         for k, broker in enumerate(brokers):
             broker.folder.mkdir(parents=True)
             broker.settings = {"node.id": str(k + 1), "controller.quorum.voters": voters}
