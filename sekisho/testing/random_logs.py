@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from random import Random
 
 from rules.alert_records import stable_id
-from rules.controls import ACTIONS, AlertMark, Control, ListChange, RuleMute
+from rules.controls import ACTIONS, SNOOZE, AlertMark, Control, ListChange, RuleMute
 from rules.lists import OPEN_ENDS
 from sekisho.pack import EventPolicy
 from sekisho.testing.reference.intake import Event, place
@@ -56,9 +56,9 @@ def _control(rng: Random, id: str, at_us: int, before: Sequence[Event]) -> Contr
     if kind < 0.65:
         return RuleMute(*head, f"r{rng.randint(0, 6)}", rng.choice((until_us, until_us, None)))
     payments = [event for event in before if event["kind"] == "payment"] or before
-    group = stable_id("group", record_id(place(rng.choice(payments[-12:]))))
-    action = rng.choice(ACTIONS)
-    return AlertMark(*head, action, group, until_us if action == "snooze" else None)
+    group = stable_id("group", record_id(place(rng.choice(payments[-5:]))))
+    action = rng.choice((*ACTIONS, SNOOZE, SNOOZE))
+    return AlertMark(*head, action, group, until_us if action == SNOOZE else None)
 
 
 def _maybe(rng: Random, value: object, p: float = 0.8) -> object:
