@@ -1,0 +1,1 @@
+"""Pages to look at: a back-test's report and one decision explained, each a single HTML file without scripts."""
