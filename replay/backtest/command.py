@@ -63,10 +63,17 @@ _SHARE = click.FloatRange(0, 1)
     help="Declined frauds that are labelled all the same.",
 )
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws and the bootstrap.")
+@click.option(
+    "--report", "report_file", type=_PATH, help="Write the report to this file: one HTML page, nothing fetched."
+)
 @click.option("--json", "json_file", type=_PATH, help="Write facts and figures to this file.")
 @click.option("--csv", "csv_file", type=_PATH, help="Write every flip to this file: CSV, or Parquet.")
 @click.option(
-    "--lang", type=click.Choice(["en", "ja"]), default="en", show_default=True, help="The summary's language."
+    "--lang",
+    type=click.Choice(["en", "ja"]),
+    default="en",
+    show_default=True,
+    help="The language of summary and report.",
 )
 def backtest_command(
     current: Path,
@@ -79,6 +86,7 @@ def backtest_command(
     label_class: str,
     arrived_at: str,
     events: Path | None,
+    report_file: Path | None,
     json_file: Path | None,
     csv_file: Path | None,
     lang: str,
@@ -94,6 +102,7 @@ def backtest_command(
     from replay.backtest.records import Asked
     from replay.backtest.run import run_backtest
     from replay.backtest.view import show, watched
+    from replay.pages.backtest_page import backtest_page
     from replay.report import inputs_of
     from replay.topic_input import TopicInput
     from sekisho.compile import compile_pack
@@ -103,7 +112,7 @@ def backtest_command(
     question: Asked = Asked(**{name: value for name, value in asked.items() if value is not None})
     if question.from_us is not None and question.to_us is not None and question.from_us >= question.to_us:
         raise click.UsageError("--from is not before --to, so nothing would be counted")
-    for out in (json_file, csv_file):
+    for out in (report_file, json_file, csv_file):
         if out and (out.is_dir() or not out.parent.is_dir()):
             raise SekishoError(f"{out}: a file cannot be written here", "name a file in a folder that is there")
     inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
@@ -115,6 +124,8 @@ def backtest_command(
     with watched(console) as told:
         result = run_backtest(engines[0], engines[1], inputs, question, told)
     show(result, console, lang)
+    if report_file:
+        report_file.write_text(backtest_page(result, lang), "utf-8")
     if json_file:
         json_file.write_text(result.to_json(), "utf-8")
     if csv_file:

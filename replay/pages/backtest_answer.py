@@ -82,7 +82,9 @@ def _sentence(case: Case) -> str:
         "answer.sentence",
         candidate=case.facts.candidate.name,
         more=say("answer.more" if caught >= 0 else "answer.less", money=say.money(abs(caught))),
-        goods=say("answer.more" if goods >= 0 else "answer.less", money=say("answer.payments", n=say.count(abs(goods)))),
+        goods=say(
+            "answer.more" if goods >= 0 else "answer.less", money=say("answer.payments", n=say.count(abs(goods)))
+        ),
     )
 
 

@@ -63,17 +63,27 @@ def _causes(case: Case) -> Table:
 def _flips(case: Case, caption: str, rows: Sequence[Row]) -> Table:
     say, cells = case.say, []
     for row in rows:
-        score = [say.count(row[name]) for name in ("current_score", "candidate_score")]
-        label = say.name("truth", row["truth"]) + (f" ({row['label_class']})" if row["label_class"] else "")
+        scores = [say.count(row[name]) for name in ("current_score", "candidate_score")]
+        label = say.name("truth", row["truth"])
+        if row["label_class"] and row["label_class"] != row["truth"]:
+            label += f" ({say.name('typology', row['label_class'])})"
         outcomes = [say.name("outcome", row[name]) for name in ("recorded", "current", "candidate")]
         texts = [row["payment_id"] or row["event_id"], say.time(row["at_us"]), row["entity"] or "", *outcomes]
-        texts += [say.money(row["amount_minor"]), *score, label, say.name("cause", row["cause"])]
+        texts += [
+            say.money(row["amount_minor"]),
+            " → ".join(dict.fromkeys(scores)),
+            label,
+            say.name("cause", row["cause"]),
+        ]
         cells.append([Cell(text) for text in [*texts, row["restoring"] or ""]])
-    names = ("payment", "code"), ("time", "text"), ("entity", "code"), ("strategy.recorded", "text"), (
+    names = ("payment", "code"), ("time", "when"), ("entity", "code"), ("strategy.recorded", "text"), (
         "strategy.current", "text"), ("strategy.candidate", "text"), ("amount", "number"), (
-        "score.current", "number"), ("score.candidate", "number"), ("truth", "text"), ("cause", "text"), (
+        "score", "number"), ("truth", "text"), ("cause", "text"), (
         "restoring", "code")  # fmt: skip
-    return Table(caption, [Column(say(name), kind) for name, kind in names], cells)
+    zone = case.facts.asked.zone
+    titles = [say(name, zone=zone) if name == "time" else say(name) for name, _ in names]
+    columns = [Column(title, kind) for title, (_, kind) in zip(titles, names, strict=True)]
+    return Table(caption, columns, cells)
 
 
 def rules(case: Case) -> Section:

@@ -60,7 +60,10 @@ def fingerprint(result: Backtest) -> str:
 
 def written(say: Say, kind: str) -> Callable[[Any], str]:
     """How a kind of figure is written."""
-    return {"count": say.count, "money": say.money, "ratio": say.ratio, "share": say.share}[kind]
+    kinds: dict[str, Callable[[Any], str]] = {
+        "count": say.count, "money": say.money, "ratio": say.ratio, "share": say.share,
+    }  # fmt: skip
+    return kinds[kind]
 
 
 def _sides(case: Case) -> Section:
@@ -109,13 +112,13 @@ def _matrix(case: Case, before: str) -> Table:
     to = [name for name in wanted if any(pair[1] == name for pair in counts)]
     rows = []
     for name in from_:
-        row = [Cell(say.name("outcome", name or "nothing"))]
+        cells = [Cell(say.name("outcome", name or "nothing"))]
         for other in to:
             text = f"{say.count(counts[name, other])} · {say.money(money[name, other])}" if counts[name, other] else "0"
             unknown = name == "decline" and other == "approve" and before == "recorded" and counts[name, other]
             shade = 0.0 if name == other or not counts[name, other] else 0.45
-            row.append(Cell(f"{text} · {say('unknown')}" if unknown else text, shade, "muted" if text == "0" else ""))
-        rows.append(row)
+            cells.append(Cell(f"{text} · {say('unknown')}" if unknown else text, shade, "muted" if text == "0" else ""))
+        rows.append(cells)
     columns = [Column(say(f"matrix.from.{before}"), "text")]
     columns += [Column(say("matrix.to", outcome=say.name("outcome", name or "nothing"))) for name in to]
     return Table(say(f"matrix.{before}"), columns, rows, say("matrix.note"))
@@ -213,16 +216,14 @@ def _facts(case: Case, result: Backtest) -> Section:
         for name, us in facts.maturity_us.items()
     ]
     rows += [(say("facts.asked", name=name), _asked(value)) for name, value in asdict(facts.asked).items()]
+    rows += [(say("facts.note"), note) for note in facts.notes]
     rows.append((say("facts.seconds"), say.real(facts.seconds, 1)))
     columns = [Column(say("facts.what"), "text"), Column(say("facts.value"), "code")]
     table = Table(say("facts.caption"), columns, [[Cell(name), Cell(value)] for name, value in rows])
-    notes = [say("facts.text"), *(facts.notes if say.lang == "en" else ())]
-    return Section("facts", say("facts"), notes, tables=[table])
+    return Section("facts", say("facts"), [say("facts.text")], tables=[table])
 
 
 def _asked(value: object) -> str:
     if value is None:
         return NOTHING
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import accumulate
 
@@ -15,8 +15,8 @@ _SIDES = ("current", "candidate")
 _STEP = 25  # of the score, in the table of thresholds
 _DRIFTS = 30
 _BARS = 10
+_AGES = (0, 7, 14, 30, 60, 90, 180)  # days
 _LARGE, _SOME = 0.25, 0.1  # of the population stability index, by custom
-_KINDS = ("recorded", "current", "candidate")
 
 
 def development(case: Case) -> list[Figure]:
@@ -39,13 +39,15 @@ def development(case: Case) -> list[Figure]:
         for name, rows in found.items()
     ]
     columns = [Column(say("typology"), "text"), Column(say("frauds"))]
-    columns += [Column(say("development.by", n=n)) for n in (1, 7, 14, 30, 60, 90)]
-    svg = lines(title, say("development.about"), series, say("development.days"), say.share0, say.count)
+    columns += [Column(say("development.by", n=n)) for n in _AGES[1:]]
+    oldest = max(row["age_days"] for rows in found.values() for row in rows)
+    ages = [age for age in _AGES if age <= oldest]
+    svg = lines(title, say("development.about"), series, say("development.days"), say.share0, say.count, ages)
     return [Figure(title, svg, Table(title, columns, data))]
 
 
 def _delays(case: Case, rows: Sequence[Row]) -> list[str]:
-    known = [max((row["reported"] for row in rows if row["age_days"] <= n), default=0.0) for n in (1, 7, 14, 30, 60, 90)]
+    known = [max((row["reported"] for row in rows if row["age_days"] <= n), default=0.0) for n in _AGES[1:]]
     return [case.say.count(rows[0]["frauds"]), *(case.say.share(share) for share in known)]
 
 
@@ -84,7 +86,9 @@ def thresholds(case: Case) -> Section:
     names = ("thresholds.alerts", "frauds", "thresholds.recall", "fraud_money", "thresholds.value_recall")
     columns += [Column(say(name)) for name in (*names, "rule.ratio")]
     table = Table(say("thresholds.caption"), columns, data)
-    return Section("thresholds", say("thresholds"), [say("thresholds.text")], figures=figures, tables=[table], folded=True)
+    return Section(
+        "thresholds", say("thresholds"), [say("thresholds.text")], figures=figures, tables=[table], folded=True
+    )
 
 
 def _threshold_figure(case: Case, rows: dict[str, list[Row]], column: str) -> Figure:
@@ -94,13 +98,18 @@ def _threshold_figure(case: Case, rows: dict[str, list[Row]], column: str) -> Fi
         for strategy, found in rows.items()
     ]
     text = say.share0 if column == "value_recall" else say.short_count
-    svg = lines(title, say("thresholds.about"), series, say("score"), text, say.count)
+    svg = lines(title, say("thresholds.about"), series, say("score"), text, say.count, _hundreds(rows))
     scores = sorted({row["score"] for found in rows.values() for row in found if row["score"] % (2 * _STEP) == 0})
     by = {(strategy, row["score"]): row[column] for strategy, found in rows.items() for row in found}
     exact = say.share if column == "value_recall" else say.count
     data = [[Cell(say.count(score)), *(Cell(exact(by.get((side, score)))) for side in _SIDES)] for score in scores]
     columns = [Column(say("score")), *(Column(say.name("strategy", side)) for side in _SIDES)]
     return Figure(title, svg, Table(title, columns, data))
+
+
+def _hundreds(rows: dict[str, list[Row]]) -> list[int]:
+    scores = [row["score"] for found in rows.values() for row in found]
+    return [score for score in range(0, 1000, 100) if min(scores) <= score <= max(scores)]
 
 
 def budget(case: Case) -> Section:
@@ -137,17 +146,22 @@ def _fitted(rows: Sequence[Row]) -> int:
 
 def _budget_figure(case: Case) -> list[Figure]:
     say, title = case.say, case.say("budget.figure")
-    sums = {
-        side: list(accumulate(row["fraud_minor"] or 0 for row in case.of("budget", side))) for side in _SIDES
-    }
+    sums = {side: list(accumulate(row["fraud_minor"] or 0 for row in case.of("budget", side))) for side in _SIDES}
     days = [row["day"] for row in case.of("budget", "candidate")]
     if not days or not any(any(values) for values in sums.values()):
         return []
     series = [Series(side, say.name("strategy", side), list(enumerate(values))) for side, values in sums.items()]
-    svg = lines(title, say("budget.about"), series, say("day"), say.short, lambda k: days[min(round(k), len(days) - 1)][5:])
-    rows = [[Cell(day), *(Cell(say.money(at)) for at in parts)] for day, *parts in zip(days, *sums.values(), strict=False)]
+    svg = lines(title, say("budget.about"), series, say("day"), say.short, _day_of(days))
+    rows = [
+        [Cell(day), *(Cell(say.money(at)) for at in parts)] for day, *parts in zip(days, *sums.values(), strict=False)
+    ]
     columns = [Column(say("day"), "text"), *(Column(say.name("strategy", side)) for side in _SIDES)]
     return [Figure(title, svg, Table(title, columns, rows))]
+
+
+def _day_of(days: Sequence[str]) -> Callable[[float], str]:
+    """The month and day at a place of an axis of days."""
+    return lambda place: days[min(round(place), len(days) - 1)][5:]
 
 
 def _hindsight(case: Case) -> Table:
@@ -185,7 +199,7 @@ def hours(case: Case) -> Section:
     figures = [
         Figure(
             first,
-            lines(first, about, daily, say("day"), say.short_count, lambda k: days[min(round(k), len(days) - 1)][5:]),
+            lines(first, about, daily, say("day"), say.short_count, _day_of(days)),
             Table(first, [Column(say("day"), "text"), *columns], day_rows),
         ),
         Figure(
@@ -204,7 +218,10 @@ def _week(case: Case) -> Table:
         cells[date.fromisoformat(row["day"]).weekday(), row["hour"]] += row["alerted"]
     top = max(cells.values(), default=0) or 1
     rows = [
-        [Cell(say(f"weekday.{day}")), *(Cell(say.count(cells[day, hour]), cells[day, hour] / top) for hour in range(24))]
+        [
+            Cell(say(f"weekday.{day}")),
+            *(Cell(say.count(cells[day, hour]), cells[day, hour] / top) for hour in range(24)),
+        ]
         for day in range(7)
     ]
     columns = [Column(say("weekday"), "text"), *(Column(str(hour)) for hour in range(24))]

@@ -19,7 +19,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column. kind: number stands right, text left, code in a fixed width."""
+    """A table's column. kind: number stands right, text left, code in a fixed width, when is a time."""
 
     title: str
     kind: str = "number"

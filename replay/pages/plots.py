@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 WIDTH = 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 30, 34
 _ROW = 34
-_GLYPH_PX = 7.0  # the width of a Latin letter of the plots' 12 px; a wide one has 12
+_GLYPH_PX = 7.5  # the width of a Latin letter of the plots' 12 px; a wide one has 12
 _SHAPES = ("recorded", "current", "candidate")
 
 
@@ -183,7 +183,7 @@ def _spread(low: float, high: float) -> list[float]:
 
 def _length(text: str) -> float:
     """How wide a text is, in px."""
-    return sum(_GLYPH_PX if ord(char) < 0x2E80 else 12.0 for char in text)
+    return sum(12.0 if ord(char) >= 0x2E80 else 9.0 if char.isupper() else _GLYPH_PX for char in text)
 
 
 def _room(names: Sequence[str]) -> float:

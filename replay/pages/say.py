@@ -75,7 +75,7 @@ class Say:
         for unit, name in _SHORT[self.lang]:
             if abs(value) >= unit:
                 return _minus(f"{value / unit:,.3g}" if value < 1000 * unit else f"{value / unit:,.0f}") + name
-        return _minus(f"{value:,.3g}")
+        return _minus(f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}")
 
     def span(self, low: float | None, high: float | None) -> str:
         """A range of money."""
@@ -85,8 +85,7 @@ class Say:
         return self._moment(us).strftime("%Y-%m-%d")
 
     def time(self, us: int) -> str:
-        moment = self._moment(us)
-        return f"{moment:%Y-%m-%d %H:%M:%S} {moment.tzname()}"
+        return f"{self._moment(us):%Y-%m-%d %H:%M:%S}"
 
     def days(self, us: int) -> str:
         return self("days", n=f"{us / 86_400_000_000:,.3g}")

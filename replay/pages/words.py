@@ -1,4 +1,4 @@
-"""Every text of the pages, in English and Japanese. A key with a dot is a value of a closed set, or belongs to a part."""
+"""Every text of the pages, in English and Japanese. A key with a dot: a value of a closed set, or a part's own."""
 
 from __future__ import annotations
 
@@ -76,9 +76,7 @@ _COMMON: Words = {
     "typology.mule": ("mule", "口座悪用"),
     "unknown": ("unknown", "不明"),
     "score": ("score", "スコア"),
-    "score.current": ("score, CURRENT", "スコア（現行）"),
-    "score.candidate": ("score, CANDIDATE", "スコア（候補）"),
-    "time": ("time", "時刻"),
+    "time": ("time ({zone})", "時刻（{zone}）"),
     "day": ("day", "日付"),
     "hour": ("hour ({zone})", "時（{zone}）"),
     "entity": ("whose", "対象者"),
@@ -329,7 +327,10 @@ _PLOTS: Words = {
         "Rising lines by day, one a strategy. The table below has the figures.",
         "戦略ごとの日次累計の線。数値は下の表にあります。",
     ),
-    "hindsight.caption": ("With hindsight: the literature's measure, not attainable", "事後評価（文献の指標。実際には達成不能）"),
+    "hindsight.caption": (
+        "With hindsight: the literature's measure, not attainable",
+        "事後評価（文献の指標。実際には達成不能）",
+    ),
     "hindsight.note": (
         "Each day is ranked after it is over. Means over days.",
         "各日が終わってから順位を付けた値の日平均です。",
@@ -387,7 +388,10 @@ _END: Words = {
         "顧客・送金先・24時間ごとに、拒否した不正のうち最大の一件。残高が分かる場合はそれを上限とします。",
     ),
     "term.adr": ("ADR", "ADR"),
-    "meaning.adr": ("Defrauded customers with a fraud that alerts, of all defrauded.", "被害顧客のうち不正を検知できた割合。"),
+    "meaning.adr": (
+        "Defrauded customers with a fraud that alerts, of all defrauded.",
+        "被害顧客のうち不正を検知できた割合。",
+    ),
     "term.a_fpr": ("A-FPR", "A-FPR"),
     "meaning.a_fpr": (
         "Good customers alerted, for each defrauded customer detected.",
@@ -454,6 +458,7 @@ _END: Words = {
     "facts.runs": ("times the log was replayed", "再生回数"),
     "facts.maturity": ("presumed good from this age on, {typology}", "正常とみなす経過日数（{typology}）"),
     "facts.asked": ("asked: {name}", "指定：{name}"),
+    "facts.note": ("note", "注記（英語）"),
     "facts.seconds": ("seconds it took", "所要秒数"),
 }
 WORDS: Words = {**_FRAME, **_COMMON, **_ANSWER, **_SIDES, **_FLIPS, **_PLOTS, **_END}
