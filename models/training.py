@@ -65,6 +65,37 @@ class Purpose:
     intended_use: str
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model file, the columns that it reads, and its raw score of every row of the table (float64[rows])."""
+
+    model: bytes
+    features: tuple[Feature, ...]
+    raw: Doubles
+
+
+def fit(
+    table: pa.Table, labels: Bytes, learn: npt.NDArray[Any], params: Mapping[str, Any] | None = None, seed: int = 1
+) -> Fitted:
+    """Learn from the rows `learn` (an index or a mask) of a table. Equal inputs and seed give equal bytes.
+
+    table: the features; text columns are categorical, all others numbers (NULL is missing).   labels: 0 or 1 a row.
+    """
+    import lightgbm
+
+    features = tuple(_feature(name, table.column(name), learn) for name in table.column_names)
+    matrix = to_matrix(features, table)
+    data = lightgbm.Dataset(
+        matrix[:, learn].T,
+        labels[learn],
+        feature_name=[feature.name for feature in features],
+        categorical_feature=[k for k, feature in enumerate(features) if feature.kind == "categorical"],
+    )
+    booster = lightgbm.train({**DEFAULTS, **(params or {}), **_FIXED, "seed": seed}, data)
+    model = booster.model_to_string().encode()
+    return Fitted(model, features, predict_raw(make_plan(parse_forest(model)), matrix))
+
+
 def train(
     table: pa.Table,
     labels: Bytes,
@@ -74,40 +105,39 @@ def train(
     params: Mapping[str, Any] | None = None,
     seed: int = 1,
 ) -> tuple[bytes, ModelCard]:
-    """A model file and its card. Equal inputs and seed give equal bytes.
+    """A model file and its card, calibrated by the model's own later scores. The table and labels are those of fit().
 
-    table: the features; text columns are categorical, all others numbers (NULL is missing).
-    labels: 0 or 1 a row.   times_us: each row's event_time, microseconds UTC.
+    times_us: each row's event_time, microseconds UTC.
     """
-    import lightgbm
+    fitted = fit(table, labels, slices.train, params, seed)
+    calibration = fit_platt(fitted.raw[slices.calibrate], labels[slices.calibrate])
+    metrics = measure(fitted.raw[slices.test], labels[slices.test], calibration)
+    card = make_card(fitted, labels[slices.train], times_us[slices.train], purpose, calibration, metrics)
+    return fitted.model, card
 
-    features = tuple(_feature(name, table.column(name), slices.train) for name in table.column_names)
-    matrix = to_matrix(features, table)
-    learn = slices.train
-    data = lightgbm.Dataset(
-        matrix[:, learn].T,
-        labels[learn],
-        feature_name=[feature.name for feature in features],
-        categorical_feature=[k for k, feature in enumerate(features) if feature.kind == "categorical"],
-    )
-    booster = lightgbm.train({**DEFAULTS, **(params or {}), **_FIXED, "seed": seed}, data)
-    model = booster.model_to_string().encode()
-    raw = predict_raw(make_plan(parse_forest(model)), matrix)
-    calibration = fit_platt(raw[slices.calibrate], labels[slices.calibrate])
-    card = ModelCard(
+
+def make_card(
+    fitted: Fitted,
+    labels: Bytes,
+    times_us: npt.NDArray[np.int64],
+    purpose: Purpose,
+    calibration: Calibration,
+    metrics: Mapping[str, float],
+) -> ModelCard:
+    """The card of a model; labels and times are those of the rows that it learnt from."""
+    return ModelCard(
         name=purpose.name,
-        sha256=sha256(model).hexdigest(),
-        features=features,
-        trained_from=_moment(times_us[learn].min()),
-        trained_to=_moment(times_us[learn].max()),
-        rows=len(labels[learn]),
-        positives=int(labels[learn].sum()),
+        sha256=sha256(fitted.model).hexdigest(),
+        features=fitted.features,
+        trained_from=_moment(times_us.min()),
+        trained_to=_moment(times_us.max()),
+        rows=len(labels),
+        positives=int(labels.sum()),
         owner=purpose.owner,
         intended_use=purpose.intended_use,
-        metrics=measure(raw[slices.test], labels[slices.test], calibration),
+        metrics=metrics,
         calibration=calibration,
     )
-    return model, card
 
 
 def measure(raw: Doubles, labels: Bytes, calibration: Calibration) -> dict[str, float]:

@@ -62,7 +62,7 @@ def payment_rows(roles: Roles, batch: Batch, rows: Ints, first: int) -> pa.Table
     for name, source in named.items():
         columns[name] = text_of(batch, source, rows)
     columns["entity"] = pc.coalesce(
-        *(text_of(batch, name, rows) for name in roles.entities), pa.scalar(None, pa.string())
+        *(text_of(batch, name, rows) for name in roles.entities), pa.nulls(len(rows), pa.string())
     )
     for name in roles.names:
         columns[f"name_{name}"] = text_of(batch, name, rows)

@@ -50,8 +50,8 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
     """Make `judged` and the view `counted` of the payments that count."""
     labels = engines[0].pack.labels
     fraud = labels.fraud if labels else ()
-    _verdicts(db, roles, span.as_known_us)
-    _happened(db, span.as_known_us)
+    make_verdicts(db, roles, f"coalesce(known_us, at_us) <= {span.as_known_us}")
+    make_happened(db, span.as_known_us)
     outcomes = bool(one(db, "SELECT count(*) FROM happened"))
     known = bool(one(db, "SELECT count(*) FROM followups WHERE is_label"))
     development = development_of(*_delays(db, fraud), span.as_known_us)
@@ -91,9 +91,12 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
     return Known(outcomes, known, development, maturity)
 
 
-def _verdicts(db: Db, roles: Roles, as_known_us: int) -> None:
-    """The verdict that stands on each payment. A label of a card or account means its payments from occurred_at on."""
-    known = f"is_label AND coalesce(known_us, at_us) <= {as_known_us} AND (class IS NOT NULL OR reversal = 1)"
+def make_verdicts(db: Db, roles: Roles, known: str) -> None:
+    """The verdict that stands on each payment by the labels that meet the SQL condition `known`, as table `verdicts`.
+
+    A label of a card or account means its payments from occurred_at on.
+    """
+    known = f"is_label AND {known} AND (class IS NOT NULL OR reversal = 1)"
     parts = [f"SELECT payment_id, n, at_us, class, reversal FROM followups WHERE {known} AND payment_id IS NOT NULL"]
     before = "payment_id IS NULL"
     for name in roles.names:
@@ -103,20 +106,20 @@ def _verdicts(db: Db, roles: Roles, as_known_us: int) -> None:
         before += f" AND name_{name} IS NULL"
     make(
         db,
-        f"""CREATE TABLE verdicts AS
+        f"""CREATE OR REPLACE TABLE verdicts AS
         SELECT payment_id, arg_max(class, n) FILTER (class IS NOT NULL) AS class,
                arg_max(coalesce(reversal, 0), n) = 1 AS reversed, min(at_us) AS first_us
         FROM ({" UNION ALL ".join(parts)}) GROUP BY payment_id""",
     )
 
 
-def _happened(db: Db, as_known_us: int) -> None:
-    """What was applied first, and whether the payment was refused in the end."""
+def make_happened(db: Db, as_known_us: int) -> None:
+    """What was applied first, and whether the payment was refused in the end, as table `happened`."""
     code = " ".join(f"WHEN '{name}' THEN {k}" for k, name in enumerate(OUTCOMES))
     last = OUTCOMES.index("decline")
     make(
         db,
-        f"""CREATE TABLE happened AS
+        f"""CREATE OR REPLACE TABLE happened AS
         SELECT payment_id, coalesce(arg_min(code, n), CASE WHEN bool_or(settled) THEN 0 END)::TINYINT AS recorded,
                bool_or(settled) AS settled, arg_max(code, n) = {last} AND NOT bool_or(settled) AS refused
         FROM (SELECT payment_id, n, CASE status {code} END AS code, status IN ('settled', 'partial') AS settled

@@ -1,0 +1,125 @@
+"""Training from a log: what it may know, and what it writes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.prequential import Window
+from models.training import Purpose
+from replay.run import Recorder, run
+from replay.sources import Input, read_log
+from replay.training.rows import Truth
+from replay.training.train import Plan, Trained, train_on_log
+from sekisho.errors import SekishoError
+from sekisho.state import new_state
+
+DAY = 86_400_000_000
+START = 1_767_225_600_000_000
+WINDOW = Window(START + 20 * DAY, START + 30 * DAY, 5 * DAY, START + 40 * DAY)
+PURPOSE = Purpose("small", "tests", "none")
+N = 6_000
+
+
+def payments(folder):
+    """50 days of payments of 100 cards, one in 50 late by half an hour; large ones tend to be fraud."""
+    rng = np.random.default_rng(1)
+    arrived = np.sort(rng.integers(0, 50 * DAY, N)) + START
+    at = np.where(rng.random(N) < 0.02, arrived - DAY // 48, arrived)
+    amount = rng.lognormal(8, 1, N).astype(np.int64)
+    fraud = rng.random(N) < np.where(amount > 12_000, 0.4, 0.005)
+    ids = [f"p{k}" for k in range(N)]
+    table = pa.table({
+        "event_id": ids, "payment_id": ids, "event_time": pa.array(at, pa.timestamp("us", "UTC")),
+        "arrived": pa.array(arrived, pa.timestamp("us", "UTC")),
+        "card_id": [f"c{k}" for k in rng.integers(0, 100, N)], "amount": amount,
+    })  # fmt: skip
+    pq.write_table(table, folder / "payments.parquet")
+    return [(f"p{k}", int(arrived[k]) + 4 * DAY) for k in np.flatnonzero(fraud)]
+
+
+def labelled(folder, name, labels) -> list[Input]:
+    """The log of the payments and of labels (payment, when it entered the log)."""
+    labels = sorted(labels, key=lambda label: label[1])
+    when = pa.array([at for _, at in labels], pa.timestamp("us", "UTC"))
+    pq.write_table(
+        pa.table({
+            "event_id": [f"l{k}{at}" for k, at in labels], "payment_id": [k for k, _ in labels], "event_time": when,
+            "arrived": when, "label_class": ["fraud"] * len(labels), "kind": ["label"] * len(labels),
+        }), folder / f"{name}.parquet",
+    )  # fmt: skip
+    return [Input(folder / f"{name}.parquet", "arrived", "label"), Input(folder / "payments.parquet", "arrived")]
+
+
+def trained(engine, inputs, maturity_us=5 * DAY, seed=1) -> Trained:
+    return train_on_log(engine, inputs, Plan(WINDOW, 1, maturity_us, seed), PURPOSE, lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("train")
+    return folder, payments(folder)
+
+
+@pytest.fixture(scope="module")
+def first(engine, log):
+    return trained(engine, labelled(log[0], "plain", log[1]))
+
+
+def test_a_seed_gives_one_model(engine, log, first) -> None:
+    """The same log and seed give the same file; another seed another."""
+    again = trained(engine, labelled(log[0], "again", log[1]))
+    other = trained(engine, labelled(log[0], "other", log[1]), seed=2)
+    assert first.model == again.model != other.model
+    assert first.card == again.card
+    assert first.card.metrics["roc_auc"] > 0.75
+
+
+def test_labels_after_the_model_is_made_change_nothing_in_it(engine, log, first) -> None:
+    """Labels planted from the test's beginning on, and all those of then moved a day later: the same model, the same
+    calibration and validation. One entering a microsecond sooner makes another model."""
+    plain = log[1]
+    good = sorted({f"p{k}" for k in range(N)} - {payment for payment, _ in plain})
+    moved = [(payment, at + DAY if at >= WINDOW.known_us else at) for payment, at in plain]
+    future = trained(engine, labelled(log[0], "future", [*moved, *((p, WINDOW.known_us) for p in good[::3])]))
+    assert future.model == first.model
+    assert future.card.calibration == first.card.calibration
+    assert np.array_equal(future.folds[1].raw, first.folds[1].raw)
+    sooner = trained(engine, labelled(log[0], "sooner", [*plain, *((p, WINDOW.known_us - 1) for p in good[::3])]))
+    assert sooner.model != first.model
+
+
+def test_the_young_are_left_out_and_counted(engine, log) -> None:
+    """With a maturity above the delay the last days of the range teach nothing, labelled or not, and are counted."""
+    with_young = trained(engine, labelled(log[0], "young", log[1]), maturity_us=7 * DAY)
+    own = with_young.folds[0]
+    times = pq.read_table(log[0] / "payments.parquet")["event_time"].cast(pa.int64()).to_numpy()
+    young = int(((times >= WINDOW.train_to_us - 2 * DAY) & (times < WINDOW.train_to_us)).sum())
+    assert own.known[Truth.YOUNG.name.lower()] == young > 0
+    assert with_young.card.metrics["left_out_young"] == young
+    assert with_young.card.trained_to.timestamp() * 1e6 < WINDOW.train_to_us - 2 * DAY
+
+
+def test_the_table_holds_what_replay_writes(engine, log, tmp_path) -> None:
+    """Training features equal those that `replay run --features` writes, byte for byte, late events among them."""
+    from replay.backtest.roles import roles_of
+    from replay.training.rows import Span, read_features, write_rows
+
+    inputs = labelled(log[0], "bytes", log[1])
+    span = Span(WINDOW.train_from_us, WINDOW.test_to_us)
+    write_rows(engine, roles_of(engine.pack, engine.pack.schema), inputs, span, tmp_path, lambda *_: None, 1)
+    logged = tmp_path / "logged.parquet"
+    with Recorder(engine, features=logged, from_us=span.from_us, to_us=span.to_us) as recorder:
+        for part in run(engine, new_state(engine), read_log(engine, inputs), batch=97):
+            recorder.record(part)
+    ours = read_features(tmp_path).combine_chunks()
+    assert ours.equals(pq.read_table(logged).drop_columns(["event_id"]).combine_chunks())
+    assert ours.num_rows > 1_000
+
+
+def test_ranges_without_fraud_are_refused(engine, log) -> None:
+    """Without a label nothing can be learnt; the refusal says what was found and what to do."""
+    with pytest.raises(SekishoError, match=r"has not both frauds and good payments: .* good, 0 fraud"):
+        trained(engine, labelled(log[0], "none", log[1][:1]))
