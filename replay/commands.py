@@ -11,6 +11,7 @@ from replay.backtest.command import backtest_command
 from replay.diff_command import diff_command
 from replay.options import CONFIG, SOURCE, reads_a_log
 from replay.verify_command import verify_command
+from sekisho.errors import SekishoError
 from sekisho.options import MOMENT
 
 _PATH = click.Path(path_type=Path)
@@ -86,19 +87,36 @@ def run(pack: Path, source: tuple[Any, ...], from_us: int | None, to_us: int | N
 
 
 @click.command()
-@click.argument("pack", type=_PATH)
-@click.argument("source", type=SOURCE, nargs=-1, required=True)
-@click.option(
-    "--decisions", type=SOURCE, required=True, help="The decisions among which the record is: JSON lines, or a topic."
-)
-@click.option("--id", "wanted", required=True, help="The record's id, or its event_id.")
+@click.argument("pack", type=_PATH, required=False)
+@click.argument("source", type=SOURCE, nargs=-1)
+@click.option("--decisions", type=SOURCE, help="The decisions among which the record is: JSON lines, or a topic.")
+@click.option("--id", "wanted", help="The record's id, or its event_id.")
+@click.option("--bundle", "bundled", type=_PATH, help="Write a zip with all that this one decision needs.")
+@click.option("--from-bundle", type=_PATH, help="Explain the decision in such a zip, instead of PACK and SOURCE.")
+@click.option("--page", type=_PATH, help="Write the explanation as one HTML page.")
+@click.option("--lang", type=click.Choice(["en", "ja"]), default="en", show_default=True, help="The page's language.")
+@click.option("--unmask", is_flag=True, help="Show account numbers and names on the page.")
 @reads_a_log
 @CONFIG
-def explain(pack: Path, source: tuple[Any, ...], decisions: Any, wanted: str, **options: Any) -> None:
+def explain(
+    pack: Path | None, source: tuple[Any, ...], decisions: Any, wanted: str | None, bundled: Path | None,
+    from_bundle: Path | None, page: Path | None, lang: str, unmask: bool, **options: Any,
+) -> None:  # fmt: skip
     """Recompute one decision of PACK from the log SOURCE, and show why it is what it is.
 
     Prints MATCH where the log gives the record on file byte for byte, else what differs, and fails.
     """
-    from replay.explain import explain_decision
+    from replay.explain import Page, explain_bundle, explain_decision
 
-    explain_decision(pack, source, decisions, wanted, **options)
+    told = Page(page, lang, unmask) if page else None
+    for out in (page, bundled):
+        if out and (out.is_dir() or not out.parent.is_dir()):
+            raise SekishoError(f"{out}: a file cannot be written here", "name a file in a folder that is there")
+    if from_bundle:
+        if pack or decisions or wanted or bundled:
+            raise click.UsageError("--from-bundle stands alone: the bundle has the pack, the log and the record")
+        explain_bundle(from_bundle, told)
+    elif pack and source and decisions and wanted:
+        explain_decision(pack, source, decisions, wanted, bundled=bundled, page=told, **options)
+    else:
+        raise click.UsageError("name PACK, SOURCE, --decisions and --id, or a bundle with --from-bundle")

@@ -80,6 +80,15 @@ class Explanation:
         return found or [(f"byte {at}", self.record[at : at + 20], self.again[at : at + 20])]
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page to write. lang: en or ja.   unmask: show account numbers and names as they are."""
+
+    file: Path
+    lang: str = "en"
+    unmask: bool = False
+
+
 def _differences(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for name in {**ours, **theirs}:
@@ -94,19 +103,42 @@ def _differences(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, 
 def explain_decision(
     pack: Path, sources: Sequence[Path | TopicInput], decisions: Path | TopicInput, wanted: str,
     labels: Path | None = None, label_column: str | None = None, label_delay_us: int = 0, label_class: str = "fraud",
-    arrived_at: str = "", events: Path | None = None, file: Path | None = None,
+    arrived_at: str = "", events: Path | None = None, file: Path | None = None, bundled: Path | None = None,
+    page: Page | None = None,
 ) -> None:  # fmt: skip
-    """Find the record, replay the log up to its event, and print what was seen. Raises SekishoError if it differs."""
-    from replay.explain_view import show
+    """Find the record, replay the log up to its event, and print what was seen. Raises SekishoError if it differs.
+
+    bundled: a zip to write, see bundle.py.   page: an HTML page to write.
+    """
+    from replay.bundle import bundle
 
     record = find_record(decisions if isinstance(decisions, Path) else on_cluster([decisions], file)[0], wanted)
     engine = compile_pack(load_pack(pack))
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
     explanation = explain(engine, lambda: read_log(engine, inputs), record)
+    if bundled:
+        bundle(explanation, lambda: read_log(engine, inputs), bundled)
+    _tell(explanation, page, "the log")
+
+
+def explain_bundle(file: Path, page: Page | None = None) -> None:
+    """Explain what a bundle holds, without the log. Raises SekishoError if it differs, or is not as it was written."""
+    from replay.bundle import opened
+
+    with opened(file) as explanation:
+        _tell(explanation, page, "the bundle")
+
+
+def _tell(explanation: Explanation, page: Page | None, given: str) -> None:
+    from replay.explain_view import show
+    from replay.pages.decision_page import decision_page
+
+    if page:
+        page.file.write_text(decision_page(explanation, page.lang, page.unmask), "utf-8")
     show(explanation, Console(highlight=False))
     if not explanation.matches:
         raise SekishoError(
-            "the log does not give this record: see what differs above",
+            f"{given} does not give this record: see what differs above",
             "give the pack and the log that it was made from; if these are they, the record was changed",
         )
 
@@ -150,7 +182,7 @@ def explain(engine: Engine, log: Log, record: bytes) -> Explanation:
     Raises SekishoError where the log does not hold the event.
     """
     source = json.loads(record)["source"]
-    decided, row = next(((decided, row) for _, decided, row in _batches(engine, log, source) if row >= 0), (None, -1))
+    decided, row = next(((decided, row) for _, decided, row in batches(engine, log, source) if row >= 0), (None, -1))
     if decided is None or row not in decided.rows:
         place = f"{source['topic']}, partition {source['partition']}, offset {source['offset']}"
         raise SekishoError(
@@ -163,7 +195,7 @@ def explain(engine: Engine, log: Log, record: bytes) -> Explanation:
     return Explanation(engine, record, again, decided, row, windows)
 
 
-def _batches(engine: Engine, log: Log, source: Mapping[str, Any]) -> Iterator[tuple[int, Decided, int]]:
+def batches(engine: Engine, log: Log, source: Mapping[str, Any]) -> Iterator[tuple[int, Decided, int]]:
     """Batches up to the event's: (rows before the batch, the batch, the event's row or -1)."""
     state, before = new_state(engine), 0
     for chunk in log():
@@ -203,7 +235,7 @@ def _windows(
     keys = {parts: key for parts, key in keys.items() if None not in key}  # a NULL key is in no window
     seen: dict[str, list[Seen]] = {call.name: [] for parts in keys for call in calls[parts]}
     at_us = int(decided.sheet.ints("event_time")[row])
-    for before, part, at in _batches(engine, log, source):
+    for before, part, at in batches(engine, log, source):
         arrived = np.arange(part.sheet.n) <= (at if at >= 0 else part.sheet.n)
         for parts, key in keys.items():
             mine = arrived & (part.admission.fate == ENTERS)

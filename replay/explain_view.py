@@ -22,10 +22,10 @@ from rules.evaluate import FAILED, HIT, NO_HIT, STATUS_NAMES, UNKNOWN
 from rules.records import Condition
 from sekisho.pack import Pack
 
-_SHOWN = 6
+SHOWN = 6
 _SECOND_US, _MINUTE_US, _HOUR_US, _DAY_US = 1_000_000, 60_000_000, 3_600_000_000, 86_400_000_000
 _STYLES = {HIT: "bold red", UNKNOWN: "yellow", FAILED: "bold yellow"}
-_NAMES = {"count_star": "count", "count_distinct": "count(DISTINCT)"}
+FUNCTION_NAMES = {"count_star": "count", "count_distinct": "count(DISTINCT)"}
 
 
 def show(explanation: Explanation, console: Console) -> None:
@@ -100,8 +100,8 @@ def _show_features(explanation: Explanation, console: Console) -> None:
         if value is None and not calls:
             unknown.append(name)
             continue
-        shown = _plain(value, type)
-        if type.kind is Kind.TEXT and value is not None and _is_personal(pack, name):
+        shown = plain(value, type)
+        if type.kind is Kind.TEXT and value is not None and is_personal(pack, name):
             shown = entity_token(shown, None)
         console.print(Text.assemble(f"{name:<{width}}  ", (shown, "bold")))
         for call in calls:
@@ -122,7 +122,7 @@ def calls_behind(query: Query, feature: str) -> list[WindowCall]:
     return found
 
 
-def _is_personal(pack: Pack, feature: str) -> bool:
+def is_personal(pack: Pack, feature: str) -> bool:
     """Whether a feature's text comes from a field that pack.toml marks `pii`: a terminal shows the mask of it."""
     exprs = {name: expr for stage in pack.query.stages for name, expr in stage.outputs}
     arguments = {call.name: call.argument for stage in pack.query.stages for call in stage.windows}
@@ -145,21 +145,21 @@ def _events(explanation: Explanation, call: WindowCall) -> Text:
     """As in `sum of 8 events: e9 0s 150, e4 -2m05s 1200, ... and 2 older`."""
     seen = explanation.windows[call.name]
     at_us = int(explanation.decided.sheet.ints("event_time")[explanation.row])
-    head = f"{_NAMES.get(call.function, call.function)} of {len(seen):,} event{'' if len(seen) == 1 else 's'}"
+    head = f"{FUNCTION_NAMES.get(call.function, call.function)} of {len(seen):,} event{'' if len(seen) == 1 else 's'}"
     if not seen:
         return Text(head, "dim")
-    masked = call.argument is not None and _is_personal(explanation.engine.pack, call.name)
-    newest = [_event(each, call, at_us, masked) for each in reversed(seen[-_SHOWN:])]
+    masked = call.argument is not None and is_personal(explanation.engine.pack, call.name)
+    newest = [_event(each, call, at_us, masked) for each in reversed(seen[-SHOWN:])]
     older = len(seen) - len(newest)
     return Text(f"{head}: {', '.join(newest)}{f', and {older:,} older' if older else ''}", "dim")
 
 
 def _event(seen: Seen, call: WindowCall, at_us: int, masked: bool) -> str:
-    argument = "" if call.argument is None or masked else f" {_plain(seen.argument, call.argument.type)}"
-    return f"{_printable(seen.event_id)} {_age(at_us - seen.event_time)}{argument}".replace(" ", "\u00a0")
+    argument = "" if call.argument is None or masked else f" {plain(seen.argument, call.argument.type)}"
+    return f"{_printable(seen.event_id)} {age(at_us - seen.event_time)}{argument}".replace(" ", "\u00a0")
 
 
-def _age(us: int) -> str:
+def age(us: int) -> str:
     """How long before the explained event; 0 s for itself and for what has its time."""
     if us < _MINUTE_US:
         return f"-{us / _SECOND_US:.3g}s" if us else "0s"
@@ -169,7 +169,7 @@ def _age(us: int) -> str:
     return f"-{us // _MINUTE_US}m{us % _MINUTE_US // _SECOND_US:02d}s"
 
 
-def _plain(value: Value, type: Type) -> str:
+def plain(value: Value, type: Type) -> str:
     """A value as SQL writes it."""
     if value is None:
         return "NULL"
