@@ -2,7 +2,8 @@
 
 A block's first word holds, as two int32 halves, how many words of key or text it stores, and its size class; in a free
 block it links to the next. Word 0 is never given out, so that offset 0 means "none". `meta` (int64[META]) holds the
-free lists' heads, then the store's counters. Kernels never allocate: they stop and name the array that must grow.
+free lists' heads, the store's counters and the secret of its hashes. Kernels never allocate: they stop and name the
+array that must grow.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ PENDING = TOP + 7  # the row of the event that was placed before the kernel had 
 ROWS = TOP + 8  # rows retained
 TEXT_TOP = TOP + 9  # bytes in the buffer of outgoing text
 STOP, NEED = TOP + 10, TOP + 11  # which array must grow, and how many elements it lacks
-META = TOP + 12
+SECRET = TOP + 12  # two words, see features.hashing
+META = TOP + 14
 
 STOP_WORDS, STOP_TABLE, STOP_VALUES, STOP_DISTINCTS, STOP_KEYS, STOP_TEXT = 1, 2, 3, 4, 5, 6
 

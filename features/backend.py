@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from features import windows
+from features.hashing import KNOWN_KEY
 from features.sheet import Bytes, Ints, Sheet, Slot
 from features.window_plan import WindowPlan
 
@@ -27,8 +28,8 @@ class Backend(Protocol):
 
     name: str
 
-    def empty(self, plan: WindowPlan) -> Any:
-        """The state before the first event."""
+    def empty(self, plan: WindowPlan, key: bytes = KNOWN_KEY) -> Any:
+        """The state before the first event; key: of its hash tables, see features.hashing."""
 
     def restore(self, plan: WindowPlan, arrays: Mapping[str, np.ndarray]) -> Any:
         """The state whose `arrays()` these are. KeyError if one is missing."""

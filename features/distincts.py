@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arena import DISTINCTS, NEED, STOP, STOP_DISTINCTS, Int, Store, half, move
-from features.hashing import mix
+from features.arena import DISTINCTS, NEED, SECRET, STOP, STOP_DISTINCTS, Int, Store, half, move
+from features.hashing import absorb
 from features.intern import plain
 from features.kernel import inlined, inner, kernel
 from features.sheet import Ints
@@ -23,9 +23,10 @@ ANCHOR_LO, ANCHOR_HI, NUMBER_OF_VALUES = 0, 1, 2
 
 
 @inlined
-def _home(number: int, lo: int, hi: int, mask: int) -> Int:
-    h = mix(np.uint64(number) ^ mix(np.uint64(lo) ^ mix(np.uint64(hi))))
-    return np.int64(h) * ENTRY & mask
+def _home(secret: Ints, number: int, lo: int, hi: int, mask: int) -> Int:
+    first, factor = np.uint64(secret[0]), np.uint64(secret[1])
+    h = absorb(absorb(absorb(first, np.uint64(hi), factor), np.uint64(lo), factor), np.uint64(number), factor)
+    return np.int64(absorb(h, np.uint64(0), first | np.uint64(1))) * ENTRY & mask
 
 
 @inner
@@ -33,12 +34,12 @@ def _bump(store: Store, number: int, lo: int, hi: int, change: int) -> int:
     """Add to a value's count; the change (-1, 0, 1) in how many values there are."""
     distinct, meta = store.distinct, store.meta
     mask = len(distinct) - 1
-    at = _home(number, lo, hi, mask)
+    at = _home(meta[SECRET:], number, lo, hi, mask)
     while distinct[at + TIMES] != 0:
         if distinct[at + ID] == number and distinct[at + LO_WORD] == lo and distinct[at + HI_WORD] == hi:
             distinct[at + TIMES] += change
             if distinct[at + TIMES] == 0:
-                _remove(distinct, at)
+                _remove(meta[SECRET:], distinct, at)
                 meta[DISTINCTS] -= 1
                 return -1
             return 0
@@ -49,12 +50,12 @@ def _bump(store: Store, number: int, lo: int, hi: int, change: int) -> int:
 
 
 @inner
-def _remove(distinct: Ints, at: int) -> None:
+def _remove(secret: Ints, distinct: Ints, at: int) -> None:
     """Empty an entry and move later ones of its run up."""
     mask = len(distinct) - 1
     hole, at = at, (at + ENTRY) & mask
     while distinct[at + TIMES] != 0:
-        home = _home(distinct[at + ID], distinct[at + LO_WORD], distinct[at + HI_WORD], mask)
+        home = _home(secret, distinct[at + ID], distinct[at + LO_WORD], distinct[at + HI_WORD], mask)
         if (at - home) & mask >= (at - hole) & mask:
             move(distinct, at, hole, ENTRY)
             hole = at
@@ -64,12 +65,12 @@ def _remove(distinct: Ints, at: int) -> None:
 
 
 @kernel
-def grow_distinct(old: Ints, new: Ints) -> None:
+def grow_distinct(secret: Ints, old: Ints, new: Ints) -> None:
     """Fill a larger, empty table from another."""
     mask = len(new) - 1
     for entry in range(0, len(old), ENTRY):
         if old[entry + TIMES] != 0:
-            at = _home(old[entry + ID], old[entry + LO_WORD], old[entry + HI_WORD], mask)
+            at = _home(secret, old[entry + ID], old[entry + LO_WORD], old[entry + HI_WORD], mask)
             while new[at + TIMES] != 0:
                 at = (at + ENTRY) & mask
             for k in range(ENTRY):

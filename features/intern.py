@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.arena import Int
-from features.hashing import mix
+from features.hashing import absorb
 from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints
 
@@ -19,19 +19,17 @@ HASH, RECORD, NEWEST, NUMBER = 0, 1, 2, 3  # NEWEST: greatest event_time of a ke
 
 NARROW, WIDE, DOUBLE, TEXT = 0, 1, 2, 3  # how a cell is read
 
-_SEED, _FACTOR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x87C37B91114253D5)
-_ROTATE, _BACK = np.uint64(29), np.uint64(35)
 _NEGATIVE_ZERO = -(2**63)
 
 
 @inlined
-def hash_words(key: Ints, start: int, count: int) -> Int:
-    """A well-mixed hash of key[start : start + count]."""
-    h = _SEED ^ np.uint64(count)
+def hash_words(secret: Ints, key: Ints, start: int, count: int) -> Int:
+    """A hash of key[start : start + count]."""
+    first, factor = np.uint64(secret[0]), np.uint64(secret[1])
+    h = first ^ np.uint64(count)
     for k in range(start, start + count):
-        h = (h ^ np.uint64(key[k])) * _FACTOR
-        h = (h << _ROTATE) | (h >> _BACK)
-    return np.int64(mix(h))
+        h = absorb(h, np.uint64(key[k]), factor)
+    return np.int64(absorb(h, np.uint64(0), first | np.uint64(1)))
 
 
 @inlined

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from features.hashing import hash_bytes
+from features.hashing import KNOWN_KEY, hash_bytes, secret_of
 from features.kernel import inner, kernel
 from features.sheet import Bytes, Ints
 from features.strings import span
@@ -29,7 +29,7 @@ class Entry(Protocol):
 class ListTables:
     """All lists of a pack.
 
-    index: a list's number by name.   text: the values' UTF-8 bytes.
+    index: a list's number by name.   text: the values' UTF-8 bytes.   secret: of the hashes, see features.hashing.
     slots: int64[a power of two], open addressing, -1 or a row of `keys`.
     keys: int64[values, 5]: list, begin and end in `text`, first and last row (exclusive) of `spans`.
     spans: int64[entries, 2]: starts_us, expires_us.
@@ -40,9 +40,10 @@ class ListTables:
     keys: Ints
     spans: Ints
     text: Bytes
+    secret: Ints
 
 
-def build_lists(lists: Mapping[str, Sequence[Entry]]) -> ListTables:
+def build_lists(lists: Mapping[str, Sequence[Entry]], key: bytes = KNOWN_KEY) -> ListTables:
     """The tables of named lists; a value may have several entries."""
     text = bytearray()
     keys: list[tuple[int, ...]] = []
@@ -57,9 +58,9 @@ def build_lists(lists: Mapping[str, Sequence[Entry]]) -> ListTables:
             spans += periods
     arrays = (np.array(keys, np.int64).reshape(-1, 5), np.array(spans, np.int64).reshape(-1, 2))
     raw = np.frombuffer(bytes(text), np.uint8)
-    slots = _new_slots(len(keys))
-    _fill(slots, arrays[0], raw, 0)
-    return ListTables({name: k for k, name in enumerate(lists)}, slots, *arrays, raw)
+    slots, secret = _new_slots(len(keys)), secret_of(key)
+    _fill(secret, slots, arrays[0], raw, 0)
+    return ListTables({name: k for k, name in enumerate(lists)}, slots, *arrays, raw, secret)
 
 
 def with_spans(tables: ListTables, changes: Mapping[tuple[int, str], Sequence[tuple[int, int]]]) -> ListTables:
@@ -70,7 +71,7 @@ def with_spans(tables: ListTables, changes: Mapping[tuple[int, str], Sequence[tu
     keys, text, spans, added = tables.keys.copy(), bytearray(), list[tuple[int, int]](), list[tuple[int, ...]]()
     for (number, value), periods in changes.items():
         raw, first = value.encode(), len(tables.spans) + len(spans)
-        row = _row_of(number, np.frombuffer(raw, np.uint8), tables.slots, keys, tables.text)
+        row = _row_of(tables.secret, number, np.frombuffer(raw, np.uint8), tables.slots, keys, tables.text)
         if row >= 0:
             keys[row, 3:] = first, first + len(periods)
         else:
@@ -83,10 +84,9 @@ def with_spans(tables: ListTables, changes: Mapping[tuple[int, str], Sequence[tu
     values.flags.writeable = False  # as those of a pack: one type of array for the kernels
     grown = 2 * len(keys) >= tables.slots.size
     slots = _new_slots(len(keys)) if grown else tables.slots.copy()
-    _fill(slots, keys, values, 0 if grown else len(tables.keys))
-    return ListTables(
-        tables.index, slots, keys, np.concatenate([tables.spans, np.array(spans, np.int64).reshape(-1, 2)]), values
-    )
+    _fill(tables.secret, slots, keys, values, 0 if grown else len(tables.keys))
+    spans_now = np.concatenate([tables.spans, np.array(spans, np.int64).reshape(-1, 2)])
+    return ListTables(tables.index, slots, keys, spans_now, values, tables.secret)
 
 
 def _new_slots(values: int) -> Ints:
@@ -104,10 +104,10 @@ def _same_bytes(a: Bytes, start: int, end: int, b: Bytes, b_start: int, b_end: i
 
 
 @kernel
-def _row_of(number: int, value: Bytes, slots: Ints, keys: Ints, text: Bytes) -> int:
+def _row_of(secret: Ints, number: int, value: Bytes, slots: Ints, keys: Ints, text: Bytes) -> int:
     """The row of a value of a list, or -1."""
     mask = slots.size - 1
-    at = np.int64(hash_bytes(value, 0, value.size, number)) & mask
+    at = np.int64(hash_bytes(secret, value, 0, value.size, number)) & mask
     while slots[at] >= 0:
         k = slots[at]
         if keys[k, 0] == number and _same_bytes(value, 0, value.size, text, keys[k, 1], keys[k, 2]):
@@ -117,12 +117,12 @@ def _row_of(number: int, value: Bytes, slots: Ints, keys: Ints, text: Bytes) -> 
 
 
 @kernel
-def _fill(slots: Ints, keys: Ints, text: Bytes, first: int) -> None:
+def _fill(secret: Ints, slots: Ints, keys: Ints, text: Bytes, first: int) -> None:
     """Enter the rows of `keys` from `first` on."""
     mask = slots.size - 1
     for k in range(first, keys.shape[0]):
         start = keys[k, 1]
-        at = np.int64(hash_bytes(text, start, keys[k, 2] - start, keys[k, 0])) & mask
+        at = np.int64(hash_bytes(secret, text, start, keys[k, 2] - start, keys[k, 0])) & mask
         while slots[at] >= 0:
             at = (at + 1) & mask
         slots[at] = k
@@ -130,12 +130,12 @@ def _fill(slots: Ints, keys: Ints, text: Bytes, first: int) -> None:
 
 @inner
 def is_listed(
-    number: int, text: Bytes, handle: int, at_us: int, slots: Ints, keys: Ints, spans: Ints, values: Bytes
+    secret: Ints, number: int, text: Bytes, handle: int, at_us: int, slots: Ints, keys: Ints, spans: Ints, values: Bytes
 ) -> bool:
     """True when list `number` has the text (compared by bytes) in an entry that is active at `at_us`."""
     start, end = span(handle)
     mask = slots.size - 1
-    at = np.int64(hash_bytes(text, start, end - start, number)) & mask
+    at = np.int64(hash_bytes(secret, text, start, end - start, number)) & mask
     while slots[at] >= 0:
         k = slots[at]
         if keys[k, 0] == number and _same_bytes(text, start, end, values, keys[k, 1], keys[k, 2]):

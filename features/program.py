@@ -50,7 +50,7 @@ class Program:
             self.code, self.constants, self.constant_valid, self.zones,
             sheet.cells, sheet.valid, text,
             registers, registers.view(np.float64), known,
-            lists.slots, lists.keys, lists.spans, lists.text,
+            lists.secret, lists.slots, lists.keys, lists.spans, lists.text,
         )  # fmt: skip
 
 

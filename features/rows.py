@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arena import ROWS, VALUES, Int, Store, allocate, block_words, class_of, half, move, release
+from features.arena import ROWS, SECRET, VALUES, Int, Store, allocate, block_words, class_of, half, move, release
 from features.distincts import anchor_of, forget_row, insert_row
 from features.extremes import fold_extreme, node_count, rebuild
 from features.intern import TEXT, hash_words, probe, remove
@@ -171,7 +171,7 @@ def drop_reference(store: Store, value: int) -> None:
     words[value + REFERENCES] -= 1
     if words[value + REFERENCES] == 0:
         count = words[value] & 0xFFFFFFFF
-        h = hash_words(words, value + TEXT_AT, count)
+        h = hash_words(store.meta[SECRET:], words, value + TEXT_AT, count)
         remove(store.values, probe(store.values, words, TEXT_AT, h, words, value + TEXT_AT, count))
         release(store, value, words[value] >> 32)
         store.meta[VALUES] -= 1

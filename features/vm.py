@@ -433,6 +433,7 @@ def run(
     registers: Ints,
     floats: Doubles,
     known: Bytes,
+    secret: Ints,
     slots: Ints,
     keys: Ints,
     spans: Ints,
@@ -441,7 +442,7 @@ def run(
     """Run a program over all rows of a sheet (cells, valid, text).
 
     constants: int64[k], which stand in the first k registers.   registers: int64[r, up to BLOCK], floats: that
-    memory as float64, known: its validity.   zones: int64[2, z].   slots, keys, spans, values: the lists.
+    memory as float64, known: its validity.   zones: int64[2, z].   secret, slots, keys, spans, values: the lists.
     """
     width = registers.shape[1]
     for k in range(constants.size):
@@ -470,7 +471,7 @@ def run(
                 for i in range(m):
                     if known[d, i] == VALID:
                         registers[d, i] = is_listed(
-                            p, text, registers[a, i], registers[b, i], slots, keys, spans, values
+                            secret, p, text, registers[a, i], registers[b, i], slots, keys, spans, values
                         )
             elif op <= LENGTH:
                 _text(op, d, a, b, p, m, registers, known, text)

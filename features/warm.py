@@ -24,7 +24,7 @@ def warm() -> None:
     fate, watermark = np.full(1, ENTERS, np.uint8), np.zeros(1, np.int64)
     advance(plan, WindowState.empty(plan), sheet, fate, watermark, layout["event_time"])
     rehash(np.zeros(SLOT, np.int64), np.zeros(2 * SLOT, np.int64))
-    grow_distinct(np.zeros(ENTRY, np.int64), np.zeros(2 * ENTRY, np.int64))
+    grow_distinct(np.zeros(2, np.int64), np.zeros(ENTRY, np.int64), np.zeros(2 * ENTRY, np.int64))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from features.arena import (
     KEYS,
     NEED,
     PENDING,
+    SECRET,
     SERIAL,
     STOP,
     STOP_DISTINCTS,
@@ -230,7 +231,7 @@ def _read_keys(plan: Program, store: Store, events: Events, start: int, size: in
             return b
         if stop >= 0:
             block.counts[b] = stop - end
-            block.hashes[b] = hash_words(keys, end, stop - end)
+            block.hashes[b] = hash_words(store.meta[SECRET:], keys, end, stop - end)
             end = stop
     return size
 
@@ -376,7 +377,7 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
         meta[STOP], meta[NEED] = STOP_KEYS, count
         return 0
     write_text(handle, text, spare, 0)
-    h = hash_words(spare, 0, count)
+    h = hash_words(meta[SECRET:], spare, 0, count)
     slot = probe(values, words, TEXT_AT, h, spare, 0, count)
     if values[slot + RECORD] != 0:
         return values[slot + RECORD]

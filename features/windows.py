@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
 from features import arena
-from features.arena import KEYS, META, NEED, ROWS, STOP, TEXT_TOP, TOP, VALUES, Store
+from features.arena import KEYS, META, NEED, ROWS, SECRET, STOP, TEXT_TOP, TOP, VALUES, Store
 from features.distincts import ENTRY, grow_distinct
+from features.hashing import KNOWN_KEY, secret_of
 from features.intern import SLOT, rehash
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
 from features.window_kernel import BLOCK, Events, run_store, scratch_words
@@ -47,9 +48,9 @@ class WindowState:
     stores: list[Store]
 
     @classmethod
-    def empty(cls, plan: WindowPlan) -> WindowState:
-        """The state before the first event."""
-        return cls([_new_store(store) for store in plan.stores])
+    def empty(cls, plan: WindowPlan, key: bytes = KNOWN_KEY) -> WindowState:
+        """The state before the first event; key: of its hash tables, see features.hashing."""
+        return cls([_new_store(store, key) for store in plan.stores])
 
     @classmethod
     def restore(cls, plan: WindowPlan, arrays: Mapping[str, np.ndarray]) -> WindowState:
@@ -86,8 +87,9 @@ def _views(store: Store) -> dict[str, Ints]:
     return {name: getattr(store, name) for name in _KEPT} | {"words": store.words[: store.meta[TOP]]}
 
 
-def _new_store(plan: StorePlan) -> Store:
+def _new_store(plan: StorePlan, key: bytes) -> Store:
     meta, words = np.zeros(META, np.int64), _aligned(_RESERVED)
+    meta[SECRET:] = secret_of(key)
     meta[TOP] = 8  # offset 0 means "none"
     words[: meta[TOP]] = 0
     return Store(
@@ -170,7 +172,8 @@ def _grow(store: Store, stop: int, need: int) -> Store:
             return store._replace(values=_larger(store.values, len(store.values) + 1, rehash))
         case arena.STOP_DISTINCTS:
             least = len(store.distinct) + 2 * ENTRY * need
-            return store._replace(distinct=_larger(store.distinct, least, grow_distinct))
+            fill = partial(grow_distinct, store.meta[SECRET:])
+            return store._replace(distinct=_larger(store.distinct, least, fill))
         case arena.STOP_KEYS:
             return store._replace(key=np.zeros(2 * max(len(store.key), need), np.int64))
         case arena.STOP_TEXT:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -67,7 +68,7 @@ def opened(file: Path) -> Iterator[Explanation]:
     with tempfile.TemporaryDirectory(prefix="sekisho-bundle-") as folder:
         path = Path(folder) / "pack"
         write_files(files, path)
-        engine = compile_pack(load_pack(path))
+        engine = compile_pack(load_pack(path), hash_key=os.urandom(16))
         chunk = read_back(engine, members[_EVENTS].splitlines(), f"{file}, {_EVENTS}")
         yield explain(engine, lambda: iter([chunk]), members[_RECORD])
 

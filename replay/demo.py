@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def run_demo(events: int, seed: int) -> None:
     """Make the log, decide it, show what came of it, and decide it again in other batches."""
     console = Console(highlight=False)
     start = FirstStart()
-    engine = compile_pack(load_pack(shipped_pack("card_payments")))
+    engine = compile_pack(load_pack(shipped_pack("card_payments")), hash_key=os.urandom(16))
     with tempfile.TemporaryDirectory(prefix="sekisho-demo-") as folder:
         log = Path(folder) / "events.jsonl"
         console.print(f"Making {events:,} events of a seeded bank: payments, outcomes, labels, logins ...")

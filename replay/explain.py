@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def explain_decision(
     from replay.bundle import bundle
 
     record = find_record(decisions if isinstance(decisions, Path) else on_cluster([decisions], file)[0], wanted)
-    engine = compile_pack(load_pack(pack))
+    engine = compile_pack(load_pack(pack), hash_key=os.urandom(16))
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
     explanation = explain(engine, lambda: read_log(engine, inputs), record)
     if bundled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ class TopicPacks:
         self.shelf: PackShelf | None = None
         self.engines: dict[str, Engine] = {}
         if own is not None:
-            engine = compile_pack(load_pack(own), token_key())
+            engine = compile_pack(load_pack(own), token_key(), os.urandom(16))
             self.engines[engine.pack.hash] = engine
 
     def decider(self, pack: str, seed: str | None) -> Decider:
@@ -44,7 +45,7 @@ class TopicPacks:
                 raise SourceError(f"pack {pack} is not on the topic {self.topics.packs}", fix)
             with tempfile.TemporaryDirectory() as folder:
                 write_files(files, Path(folder) / pack)
-                self.engines[pack] = compile_pack(load_pack(Path(folder) / pack), token_key())
+                self.engines[pack] = compile_pack(load_pack(Path(folder) / pack), token_key(), os.urandom(16))
         return self.engines[pack]
 
     def _read(self) -> PackShelf:

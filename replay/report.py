@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -97,7 +98,7 @@ def run_and_show(
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
     _check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
     start = FirstStart()
-    engine = compile_pack(load_pack(pack), token_key())
+    engine = compile_pack(load_pack(pack), token_key(), os.urandom(16))
     start.finish(engine, inputs, threads)
     engine = _placed(engine, backend, inputs, console)
     with Recorder(engine, out, features, dead, from_us, to_us, alerts) as recorder:

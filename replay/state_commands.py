@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def build(source: tuple[Path, ...], file: Path | None, pack: Path | None, arrive
     from sekisho.tokens import token_key
 
     settings = load_settings(file or Path("sekisho.toml"))
-    engine = compile_pack(load_pack(pack or settings.pack), token_key())
+    engine = compile_pack(load_pack(pack or settings.pack), token_key(), os.urandom(16))
     inputs = files_of(source, arrived_at=arrived_at, **labels)
     console = Console(stderr=True, highlight=False)
     with console.status("folding"):

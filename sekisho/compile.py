@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from features.backend import Backend, Cpu
 from features.expr import Column, Expr
+from features.hashing import KNOWN_KEY
 from features.lists import ListTables, build_lists
 from features.program import Program, compile_program
 from features.query import WindowCall
@@ -61,17 +62,22 @@ class Engine:
     scorers: tuple[CompiledScorer, ...]
     rules: CompiledRules
     token_key: bytes | None = field(default=None, repr=False)
+    hash_key: bytes = field(default=KNOWN_KEY, repr=False)
     backend: Backend = field(default_factory=Cpu)
     predict: Predict = predict_raw
 
 
-def compile_pack(pack: Pack, token_key: bytes | None = None) -> Engine:
-    """Lay out and compile a pack. Raises Refusal where models or windows do not fit the features."""
+def compile_pack(pack: Pack, token_key: bytes | None = None, hash_key: bytes = KNOWN_KEY) -> Engine:
+    """Lay out and compile a pack. Raises Refusal where models or windows do not fit the features.
+
+    hash_key: 16 bytes for the hash tables of lists and new states, which no output shows. A driver draws them by
+    chance, so that nobody can send ids that collide (features.hashing).
+    """
     layout = Layout()
     for name, type in pack.schema.columns().items():
         layout.add(name, type)
     inputs = layout.beginning()
-    lists = build_lists(pack.rules.lists)
+    lists = build_lists(pack.rules.lists, hash_key)
     intake = plan_intake(pack, layout)
     legs = tuple(LegEngine(leg, layout.temporary(BOOL)) for leg in pack.legs)
     leg_program = compile_program([(leg.leg.when, leg.when) for leg in legs], layout, lists.index)
@@ -80,7 +86,7 @@ def compile_pack(pack: Pack, token_key: bytes | None = None) -> Engine:
         stages += (_compile_stage(pack, k, layout, lists, longest_reach(stages)),)
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
-    return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, token_key)
+    return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, token_key, hash_key)
 
 
 def longest_reach(stages: tuple[StageEngine, ...]) -> int | None:

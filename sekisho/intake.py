@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.hashing import KNOWN_KEY, secret_of
 from features.kernel import bare, inner
 from features.sheet import DEGRADED, ENTERS, HANDLE_BITS, NULL, SKIPPED, VALID, Bytes, Ints, Layout, Sheet
 from sekisho.batch import Batch
@@ -89,8 +90,9 @@ def plan_intake(pack: Pack, layout: Layout) -> IntakePlan:
 
 @dataclass
 class IntakeState:
-    """What the intake remembers: W, the topics met, first events, payments, verdicts."""
+    """What the intake remembers: W, the topics met, first events, payments, verdicts.   secret: of their hashes."""
 
+    secret: Ints
     watermark: Ints
     topics: list[str]
     seen: Ledger
@@ -98,11 +100,12 @@ class IntakeState:
     verdicts: Ledger
 
 
-def new_intake_state(plan: IntakePlan) -> IntakeState:
+def new_intake_state(plan: IntakePlan, key: bytes = KNOWN_KEY) -> IntakeState:
     """Nothing seen yet."""
     return IntakeState(
-        np.array([NEVER], np.int64), [], new_ledger(_SEEN_WORDS), new_ledger(2 * len(plan.inherit)), new_ledger(1)
-    )
+        secret_of(key), np.array([NEVER], np.int64), [],
+        new_ledger(_SEEN_WORDS), new_ledger(2 * len(plan.inherit)), new_ledger(1),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> A
             done, sheet.cells, sheet.valid, sheet.text, extra, used, content, topic, batch.partition, batch.offset,
             plan.event_id, plan.event_time, plan.record_time, plan.kind, plan.payment_id, plan.label_delta,
             plan.label_class, plan.label_reversal, plan.kinds, plan.decided, plan.label_kind, plan.fraud, plan.names,
-            plan.inherit, plan.inherit_text, plan.horizons, state.watermark,
+            plan.inherit, plan.inherit_text, plan.horizons, state.watermark, state.secret,
             state.seen.heap, state.seen.table, state.seen.marks,
             state.payments.heap, state.payments.table, state.payments.marks,
             state.verdicts.heap, state.verdicts.table, state.verdicts.marks,
@@ -195,7 +198,7 @@ def _admit(
     partition: Ints, offset: Ints,
     id_row: int, time_row: int, record_row: int, kind_row: int, payment_row: int, delta_row: int,
     class_row: int, reversal_row: int, kinds: Ints, decided: Bytes, label_kind: int, fraud: Ints, names: Ints,
-    inherit: Ints, inherit_text: Bytes, horizons: Ints, mark: Ints,
+    inherit: Ints, inherit_text: Bytes, horizons: Ints, mark: Ints, secret: Ints,
     seen: Ints, seen_table: Ints, seen_marks: Ints,
     payments: Ints, payment_table: Ints, payment_marks: Ints,
     verdicts: Ints, verdict_table: Ints, verdict_marks: Ints,
@@ -219,7 +222,7 @@ def _admit(
         after = max(w, t) if outcome == ENTERS else w
         # 2. duplicates
         start, length = cells[id_row, i] >> HANDLE_BITS, cells[id_row, i] & _LENGTH
-        at = find(seen, seen_table, _SEEN_WORDS, text, start, length, 0)
+        at = find(secret, seen, seen_table, _SEEN_WORDS, text, start, length, 0)
         if at >= 0:
             record = at + HEADER
             if seen[record] == content[i, 0] and seen[record + 1] == content[i, 1]:
@@ -231,7 +234,9 @@ def _admit(
         payment = -1
         if outcome == ENTERS and payment_row >= 0 and valid[payment_row, i] == VALID and not decided[kind]:
             handle = cells[payment_row, i]
-            payment = find(payments, payment_table, 2 * len(inherit), text, handle >> HANDLE_BITS, handle & _LENGTH, 0)
+            payment = find(
+                secret, payments, payment_table, 2 * len(inherit), text, handle >> HANDLE_BITS, handle & _LENGTH, 0
+            )
             if payment < 0:
                 for k in range(len(inherit)):
                     if valid[inherit[k], i] != VALID:
@@ -258,18 +263,22 @@ def _admit(
                     cells[row, i], valid[row, i] = cell, VALID
         # 2. and 4.: remember the id's first record, and the payment
         if at < 0:
-            record = append(seen, seen_table, seen_marks, _SEEN_WORDS, text, start, length, 0, after, 0) + HEADER
+            record = HEADER + append(
+                secret, seen, seen_table, seen_marks, _SEEN_WORDS, text, start, length, 0, after, 0
+            )
             seen[record], seen[record + 1] = content[i, 0], content[i, 1]
             seen[record + 2], seen[record + 3], seen[record + 4] = topic[i], partition[i], offset[i]
         if outcome == ENTERS and payment_row >= 0 and len(inherit) and valid[payment_row, i] == VALID and decided[kind]:
             _remember_payment(
-                i, cells, valid, text, payment_row, inherit, inherit_text, payments, payment_table, payment_marks, after
-            )
+                i, cells, valid, text, payment_row, inherit, inherit_text, secret,
+                payments, payment_table, payment_marks, after,
+            )  # fmt: skip
         # 5. the verdict
         if outcome == ENTERS and kind == label_kind:
             cells[delta_row, i] = _verdict(
-                i, cells, valid, text, class_row, reversal_row, fraud, names, verdicts, verdict_table, verdict_marks
-            )
+                i, cells, valid, text, class_row, reversal_row, fraud, names, secret,
+                verdicts, verdict_table, verdict_marks,
+            )  # fmt: skip
             valid[delta_row, i] = VALID
         fate[i], flags[i], kind_out[i], watermark[i] = outcome, flag, kind, w
         mark[0] = after
@@ -279,18 +288,18 @@ def _admit(
 @inner
 def _remember_payment(
     i: int, cells: Ints, valid: Bytes, text: Bytes, payment_row: int, inherit: Ints, inherit_text: Bytes,
-    heap: Ints, table: Ints, marks: Ints, stamp: int,
+    secret: Ints, heap: Ints, table: Ints, marks: Ints, stamp: int,
 ) -> None:  # fmt: skip
     """Write what follow-ups will inherit; a payment_id that is known already keeps its first payment."""
     start, length = cells[payment_row, i] >> HANDLE_BITS, cells[payment_row, i] & _LENGTH
     words = 2 * len(inherit)
-    if find(heap, table, words, text, start, length, 0) >= 0:
+    if find(secret, heap, table, words, text, start, length, 0) >= 0:
         return
     size = 0
     for k in range(len(inherit)):
         if inherit_text[k] and valid[inherit[k], i] == VALID:
             size += cells[inherit[k], i] & _LENGTH
-    at = append(heap, table, marks, words, text, start, length, 0, stamp, size)
+    at = append(secret, heap, table, marks, words, text, start, length, 0, stamp, size)
     octets = heap.view(np.uint8)
     write = 8 * record_words(words, length, 0)
     for k in range(len(inherit)):
@@ -309,7 +318,7 @@ def _remember_payment(
 @inner
 def _verdict(
     i: int, cells: Ints, valid: Bytes, text: Bytes, class_row: int, reversal_row: int, fraud: Ints, names: Ints,
-    heap: Ints, table: Ints, marks: Ints,
+    secret: Ints, heap: Ints, table: Ints, marks: Ints,
 ) -> int:  # fmt: skip
     """+1 a new fraud verdict on what the label names, -1 the end of one, 0 a repetition.
 
@@ -328,9 +337,9 @@ def _verdict(
     handle = cells[names[which], i]
     start, length = handle >> HANDLE_BITS, handle & _LENGTH
     # The field is the key's space, so that a card and an account of one name never meet.
-    at = find(heap, table, 1, text, start, length, which)
+    at = find(secret, heap, table, 1, text, start, length, which)
     if at < 0:
-        at = append(heap, table, marks, 1, text, start, length, which, NEVER, 0)
+        at = append(secret, heap, table, marks, 1, text, start, length, which, NEVER, 0)
         heap[at + HEADER] = 0
     before = heap[at + HEADER]
     heap[at + HEADER] = 1 if says else 0

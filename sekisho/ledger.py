@@ -3,6 +3,8 @@
 Records stand one behind the other in one heap, oldest first, with a hash table over them. Each is stamped with W at
 its writing; W never falls, so the oldest record is always the next to expire and the heap is a queue.
 
+Keys are hashed with the secret of their state (features.hashing), so one ledger always gets the same.
+
 A record is HEADER words, then `words` payload words, then the key's bytes padded to a word, then `extra` text words.
 """
 
@@ -99,9 +101,9 @@ def record_words(words: int, key_bytes: int, text_bytes: int) -> int:
 
 
 @bare
-def find(heap: Ints, table: Ints, words: int, text: Bytes, start: int, length: int, space: int) -> int:
+def find(secret: Ints, heap: Ints, table: Ints, words: int, text: Bytes, start: int, length: int, space: int) -> int:
     """The position of the record of the key text[start : start + length] in its space, or -1, expired or not."""
-    hashed = np.int64(hash_bytes(text, start, length, space))
+    hashed = np.int64(hash_bytes(secret, text, start, length, space))
     key = length | space << SPACE_BITS
     octets = heap.view(np.uint8)
     mask = len(table) - 1
@@ -122,11 +124,11 @@ def find(heap: Ints, table: Ints, words: int, text: Bytes, start: int, length: i
 
 @bare
 def append(
-    heap: Ints, table: Ints, marks: Ints, words: int, text: Bytes, start: int, length: int, space: int, stamp: int,
-    extra_bytes: int,
+    secret: Ints, heap: Ints, table: Ints, marks: Ints, words: int, text: Bytes, start: int, length: int, space: int,
+    stamp: int, extra_bytes: int,
 ) -> int:  # fmt: skip
     """Write a record whose payload and extra bytes are still unset; its position. The room must have been reserved."""
-    hashed = np.int64(hash_bytes(text, start, length, space))
+    hashed = np.int64(hash_bytes(secret, text, start, length, space))
     octets = heap.view(np.uint8)
     at = marks[TAIL]
     heap[at + SIZE] = record_words(words, length, extra_bytes)

@@ -27,7 +27,7 @@ from sekisho.errors import SnapshotError
 from sekisho.intake import IntakeState, new_intake_state
 from sekisho.ledger import new_ledger
 
-FORMAT = 3
+FORMAT = 4
 _LEDGERS = ("seen", "payments", "verdicts")
 Array = npt.NDArray[np.generic]
 
@@ -55,10 +55,10 @@ class State:
 
 
 def new_state(engine: Engine, cold_us: int | None = None) -> State:
-    """The state before the first event that it is to know."""
+    """The state before the first event that it is to know. Its hash tables have the engine's key, for good."""
     return State(
-        new_intake_state(engine.intake),
-        tuple(engine.backend.empty(stage.windows) for stage in engine.stages),
+        new_intake_state(engine.intake, engine.hash_key),
+        tuple(engine.backend.empty(stage.windows, engine.hash_key) for stage in engine.stages),
         AlertState(),
         cold_us,
     )
@@ -125,7 +125,7 @@ def load_state(engine: Engine, folder: Path) -> tuple[State, dict[str, object]]:
     plan = engine.intake
     words = {"seen": 5, "payments": 2 * len(plan.inherit), "verdicts": 1}
     ledgers = {name: new_ledger(words[name], _under(arrays, name)) for name in _LEDGERS}
-    intake = IntakeState(arrays["watermark"], list(manifest["topics"]), **ledgers)
+    intake = IntakeState(arrays["secret"], arrays["watermark"], list(manifest["topics"]), **ledgers)
     windows = tuple(
         engine.backend.restore(stage.windows, _under(arrays, f"stage{k}")) for k, stage in enumerate(engine.stages)
     )
@@ -143,7 +143,7 @@ def read_note(folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _arrays(state: State) -> dict[str, Array]:
-    arrays: dict[str, Array] = {"watermark": state.intake.watermark}
+    arrays: dict[str, Array] = {"secret": state.intake.secret, "watermark": state.intake.watermark}
     for name in _LEDGERS:
         arrays |= {f"{name}.{key}": array for key, array in getattr(state.intake, name).arrays().items()}
     for k, window in enumerate(state.windows):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +42,9 @@ def import_labels(source: Path, check: bool, file: Path) -> None:
     rows = read_rows(source)
     with open_desk(file) as desk:
         pack, topics = running_pack(desk), desk.settings.topics
-        events, refused = label_events(pack, wire_plan(compile_pack(pack)), rows, time.time_ns() // 1000)
+        events, refused = label_events(
+            pack, wire_plan(compile_pack(pack, hash_key=os.urandom(16))), rows, time.time_ns() // 1000
+        )
         there = {message.key for message in desk.read([topics.events])}
         fresh = {event.id: event for event in events if event.id.encode() not in there}
         desk.send((id.encode(), event.raw) for id, event in fresh.items())

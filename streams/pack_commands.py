@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ def publish(pack: Path, file: Path, accept_cold: bool, wait_s: float) -> None:
     settings = load_settings(file)
     summary = check_pack(pack)
     with _desk(file) as desk:
-        id = desk.publish(PackScorer(compile_pack(summary.pack), settings.topics), accept_cold)
+        id = desk.publish(PackScorer(compile_pack(summary.pack, hash_key=os.urandom(16)), settings.topics), accept_cold)
         click.echo(f"published {summary.name} {summary.hash[:12]} and asked for it")
         _tell(desk, id, summary.hash, wait_s)
 

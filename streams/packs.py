@@ -6,6 +6,7 @@ in a second costs nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -42,7 +43,7 @@ class PackRoom:
         self._stopping = Event()
         own = load_pack(settings.pack)
         write_files(own.files, self.folder / own.hash)
-        self._own, self._engines[own.hash] = own, compile_pack(own, token_key())
+        self._own, self._engines[own.hash] = own, compile_pack(own, token_key(), os.urandom(16))
         self._thread = Thread(target=self._run, name="packs", daemon=True)
 
     def start(self) -> None:
@@ -61,7 +62,7 @@ class PackRoom:
     def scorer(self, pack: str) -> PackScorer:
         """A scorer of a pack that lies in the folder. Raises SekishoError."""
         if pack not in self._engines:
-            self._engines[pack] = compile_pack(load_pack(self.folder / pack), token_key())
+            self._engines[pack] = compile_pack(load_pack(self.folder / pack), token_key(), os.urandom(16))
         return PackScorer(self._engines[pack], self.settings.topics, self.settings.lane.threads)
 
     def fetch(self, pack: str) -> bool:

@@ -149,7 +149,7 @@ def warm_up(settings: Settings, request: Request, seed: str | None, until: Any, 
 
 def _warm_up(settings: Settings, request: Request, seed: str | None, until: Any) -> None:
     parent, broker = os.getppid(), KafkaBroker(settings)
-    engine = compile_pack(load_pack(settings.state / "packs" / request.pack), token_key())
+    engine = compile_pack(load_pack(settings.state / "packs" / request.pack), token_key(), os.urandom(16))
     scorer = PackScorer(engine, settings.topics, settings.lane.threads)
     snapshots = FolderSnapshots(_Alone(scorer), settings.state, 0.0, settings.lane.snapshots_kept, print)
     place = _newest(snapshots, request, seed, scorer, int(until.value))

@@ -8,6 +8,7 @@ import numpy as np
 
 from features.gpu import windows
 from features.gpu.device import Cuda, Device
+from features.hashing import KNOWN_KEY
 from features.window_plan import WindowPlan
 
 
@@ -20,9 +21,9 @@ class Gpu:
     def __init__(self, device: Device | None = None) -> None:
         self.device = device or Cuda()
 
-    def empty(self, plan: WindowPlan) -> windows.WindowState:
-        """The state before the first event."""
-        return windows.WindowState.empty(plan, self.device)
+    def empty(self, plan: WindowPlan, key: bytes = KNOWN_KEY) -> windows.WindowState:
+        """The state before the first event; key: of its hash tables, see features.hashing."""
+        return windows.WindowState.empty(plan, self.device, key)
 
     def restore(self, plan: WindowPlan, arrays: Mapping[str, np.ndarray]) -> windows.WindowState:
         """The state whose `arrays()` these are. KeyError if one is missing."""

@@ -14,11 +14,11 @@ _KEY_AT = 2  # a record: how many words the key has, its number, its words
 class KeyTable:
     """Numbers 0, 1, 2 ... for the keys of one partition, in the order in which they come.
 
-    parts: int64[p, 2], the sheet's row of each part of a key and how it is read.
+    parts: int64[p, 2], the sheet's row of each part of a key and how it is read.   secret: see features.hashing.
     """
 
-    def __init__(self, parts: Ints) -> None:
-        self.parts, self.count, self.top = parts, 0, 1
+    def __init__(self, parts: Ints, secret: Ints) -> None:
+        self.parts, self.secret, self.count, self.top = parts, secret, 0, 1
         self.words, self.table = np.zeros(64, np.int64), np.zeros(64 * SLOT, np.int64)
 
     def number(self, sheet: Sheet, fate: Bytes) -> Ints:
@@ -27,7 +27,7 @@ class KeyTable:
         self._reserve(self.top + need, 2 * (self.count + sheet.n + 1) * SLOT)
         numbers, meta = np.full(sheet.n, -1, np.int64), np.array([self.top, self.count], np.int64)
         _number(
-            self.parts, sheet.cells, sheet.valid, sheet.text, fate, self.words, self.table, meta,
+            self.secret, self.parts, sheet.cells, sheet.valid, sheet.text, fate, self.words, self.table, meta,
             np.zeros(longest, np.int64), numbers,
         )  # fmt: skip
         self.top, self.count = int(meta[0]), int(meta[1])
@@ -38,20 +38,20 @@ class KeyTable:
         kept = np.full(self.count, -1, np.int64)
         kept[alive] = np.arange(len(alive))
         words, table = np.zeros_like(self.words), np.zeros_like(self.table)
-        self.top = _rebuild(self.words, self.top, kept, words, table)
+        self.top = _rebuild(self.secret, self.words, self.top, kept, words, table)
         self.words, self.table, self.count = words, table, len(alive)
 
     def arrays(self) -> dict[str, Ints]:
         """All that is remembered."""
-        return {"words": self.words[: self.top], "meta": np.array([self.count], np.int64)}
+        return {"words": self.words[: self.top], "meta": np.array([self.count, *self.secret], np.int64)}
 
     @classmethod
-    def restore(cls, parts: Ints, words: Ints, count: int) -> KeyTable:
+    def restore(cls, parts: Ints, words: Ints, meta: Ints) -> KeyTable:
         """The table that `arrays` was taken from."""
-        table = cls(parts)
+        table, count = cls(parts, meta[1:].copy()), int(meta[0])
         table._reserve(len(words), 2 * (count + 1) * SLOT)
         fresh = np.zeros_like(table.words)
-        table.top = _rebuild(words, len(words), np.arange(count), fresh, table.table)
+        table.top = _rebuild(table.secret, words, len(words), np.arange(count), fresh, table.table)
         table.words, table.count = fresh, count
         return table
 
@@ -73,14 +73,14 @@ class KeyTable:
         if slots > len(self.table):
             self.table = np.zeros(1 << (slots - 1).bit_length(), np.int64)
             fresh = np.zeros_like(self.words)
-            self.top = _rebuild(self.words, self.top, np.arange(self.count), fresh, self.table)
+            self.top = _rebuild(self.secret, self.words, self.top, np.arange(self.count), fresh, self.table)
             self.words = fresh
 
 
 @kernel
 def _number(
-    parts: Ints, cells: Ints, valid: Bytes, text: Bytes, fate: Bytes, words: Ints, table: Ints, meta: Ints, key: Ints,
-    numbers: Ints,
+    secret: Ints, parts: Ints, cells: Ints, valid: Bytes, text: Bytes, fate: Bytes, words: Ints, table: Ints,
+    meta: Ints, key: Ints, numbers: Ints,
 ) -> None:  # fmt: skip
     """Number the keys of a batch; `words` and `table` have room for all of them."""
     for i in range(cells.shape[1]):
@@ -89,7 +89,7 @@ def _number(
         count = write_key(parts, cells, valid, text, i, key, 0)
         if count < 0:
             continue
-        h = hash_words(key, 0, count)
+        h = hash_words(secret, key, 0, count)
         slot = probe(table, words, _KEY_AT, h, key, 0, count)
         if table[slot + RECORD] == 0:
             record = meta[0]
@@ -102,7 +102,7 @@ def _number(
 
 
 @kernel
-def _rebuild(old: Ints, end: int, kept: Ints, words: Ints, table: Ints) -> int:
+def _rebuild(secret: Ints, old: Ints, end: int, kept: Ints, words: Ints, table: Ints) -> int:
     """Copy the records of keys with a new number >= 0 into empty arrays; the end of the words used."""
     at, top, mask = 1, 1, len(table) - 1
     while at < end:
@@ -111,7 +111,7 @@ def _rebuild(old: Ints, end: int, kept: Ints, words: Ints, table: Ints) -> int:
             words[top], words[top + 1] = count, number
             for k in range(count):
                 words[top + _KEY_AT + k] = old[at + _KEY_AT + k]
-            h = hash_words(words, top + _KEY_AT, count)
+            h = hash_words(secret, words, top + _KEY_AT, count)
             slot = (h * SLOT) & mask
             while table[slot + RECORD] != 0:
                 slot = (slot + SLOT) & mask

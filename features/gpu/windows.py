@@ -18,6 +18,7 @@ from features.gpu.device import Array, Device
 from features.gpu.keys import KeyTable
 from features.gpu.plan import DevicePlan, fits, plan_device
 from features.gpu.runs import Run, chains, merge, run_of
+from features.hashing import KNOWN_KEY, secret_of
 from features.sheet import NULL, Bytes, Ints, Sheet, Slot
 from features.window_plan import (
     CALL_FUNCTION,
@@ -59,10 +60,11 @@ class WindowState:
     rest: cpu.WindowState
 
     @classmethod
-    def empty(cls, plan: WindowPlan, device: Device) -> WindowState:
-        """The state before the first event."""
-        stores = {k: _new_store(store.program, device) for k, store in enumerate(plan.stores) if fits(store.program)}
-        return cls(device, stores, cpu.WindowState.empty(_others(plan, stores)))
+    def empty(cls, plan: WindowPlan, device: Device, key: bytes = KNOWN_KEY) -> WindowState:
+        """The state before the first event; key: of its hash tables, see features.hashing."""
+        programs = {k: store.program for k, store in enumerate(plan.stores) if fits(store.program)}
+        stores = {k: _new_store(program, device, key) for k, program in programs.items()}
+        return cls(device, stores, cpu.WindowState.empty(_others(plan, stores), key))
 
     @classmethod
     def restore(cls, plan: WindowPlan, device: Device, arrays: Mapping[str, np.ndarray]) -> WindowState:
@@ -70,7 +72,7 @@ class WindowState:
         state = cls.empty(plan, device)
         for number, store in state.stores.items():
             part = f"gpu{number}."
-            store.keys = KeyTable.restore(store.keys.parts, arrays[part + "words"], int(arrays[part + "meta"][0]))
+            store.keys = KeyTable.restore(store.keys.parts, arrays[part + "words"], arrays[part + "meta"])
             for k in range(int(arrays[part + "runs"][0])):
                 keys, times, prefix = (device.up(arrays[f"{part}{k}.{name}"]) for name in ("keys", "times", "prefix"))
                 store.runs.append(Run(keys, times, device.xp.zeros(0, device.xp.int64), prefix))
@@ -98,8 +100,8 @@ def _others(plan: WindowPlan, stores: Mapping[int, DeviceStore]) -> WindowPlan:
     return WindowPlan(tuple(store for k, store in enumerate(plan.stores) if k not in stores), plan.inputs)
 
 
-def _new_store(program: Program, device: Device) -> DeviceStore:
-    return DeviceStore(plan_device(program, device), KeyTable(program.parts))
+def _new_store(program: Program, device: Device, key: bytes) -> DeviceStore:
+    return DeviceStore(plan_device(program, device), KeyTable(program.parts, secret_of(key)))
 
 
 def advance(

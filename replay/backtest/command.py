@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,7 +120,7 @@ def backtest_command(
     for topics in inputs:
         if isinstance(topics, TopicInput) and any(part.end is None for part in topics.ranges):
             raise SekishoError(f"{topics}: a back-test reads its log twice, and a topic grows", "bound it with to=..")
-    engines = [compile_pack(load_pack(pack)) for pack in (current, candidate)]
+    engines = [compile_pack(load_pack(pack), hash_key=os.urandom(16)) for pack in (current, candidate)]
     console = Console(highlight=False)
     with watched(console) as told:
         result = run_backtest(engines[0], engines[1], inputs, question, told)

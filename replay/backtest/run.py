@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -242,5 +243,5 @@ def backtest(
         [Path(path) for path in sources], Path(labels) if labels else None, label_column, label_delay_us, label_class,
         arrived_at,
     )  # fmt: skip
-    engines = [compile_pack(load_pack(Path(pack))) for pack in (current, candidate)]
+    engines = [compile_pack(load_pack(Path(pack)), hash_key=os.urandom(16)) for pack in (current, candidate)]
     return run_backtest(engines[0], engines[1], inputs, asked)

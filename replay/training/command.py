@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def train(
         raise click.UsageError("give --train-from, --train-to, and --test-to behind --train-to plus --delay, in order")
     if out.suffix != ".txt" or not out.parent.is_dir():
         raise SekishoError(f"{out}: a model cannot be written here", "name a .txt file in a folder that is there")
-    console, engine = Console(highlight=False), compile_pack(load_pack(pack))
+    console, engine = Console(highlight=False), compile_pack(load_pack(pack), hash_key=os.urandom(16))
     for feature in learnable(engine)[1]:
         console.print(f"! {feature} is a time or an interval: the model does not see it", style="yellow")
     window = Window(train_from_us, train_to_us, delay_us, test_to_us)

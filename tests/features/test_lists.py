@@ -13,7 +13,8 @@ Spans = list[tuple[int, int]]
 
 def found(tables: ListTables, number: int, value: str) -> Spans:
     """What a kernel would find of a value."""
-    row = _row_of(number, np.frombuffer(value.encode(), np.uint8), tables.slots, tables.keys, tables.text)
+    raw = np.frombuffer(value.encode(), np.uint8)
+    row = _row_of(tables.secret, number, raw, tables.slots, tables.keys, tables.text)
     return [] if row < 0 else [(int(a), int(b)) for a, b in tables.spans[tables.keys[row, 3] : tables.keys[row, 4]]]
 
 

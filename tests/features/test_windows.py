@@ -8,15 +8,17 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
 
-from features import intern, window_plan
+from features import arena, distincts, intern, window_plan
 from features.backend import Backend, Cpu
 from features.expr import Column
 from features.gpu.backend import Gpu
 from features.gpu.device import Host
+from features.hashing import KNOWN_KEY, secret_of
 from features.kernel import kernel
 from features.query import FUNCTIONS, Frame, WindowCall
 from features.refusal import Refusal
@@ -360,19 +362,20 @@ def test_unwanted_values_are_null_and_their_events_still_count() -> None:
 
 
 @kernel
-def hash_of(key: np.ndarray) -> int:
-    return intern.hash_words(key, 0, len(key))
+def hash_of(secret: np.ndarray, key: np.ndarray) -> int:
+    return intern.hash_words(secret, key, 0, len(key))
 
 
 def test_keys_of_equal_hash_are_two_keys() -> None:
     """L3: whoever computes a key with another's hash still stands in no window of it."""
+    start, factor = (int(word) % 2**64 for word in secret_of(KNOWN_KEY))
 
     def mixed(word: int) -> int:
-        h = (int(intern._SEED) ^ 2 ^ word) * int(intern._FACTOR) % 2**64
-        return (h << 29 | h >> 35) % 2**64
+        product = (start ^ 2 ^ word) * factor
+        return product % 2**64 ^ product >> 64
 
     one, other = np.array([1, 2]), np.array([3, 2 ^ mixed(1) ^ mixed(3)], np.uint64).view(np.int64)
-    assert hash_of(one) == hash_of(other)
+    assert hash_of(secret_of(KNOWN_KEY), one) == hash_of(secret_of(KNOWN_KEY), other)
     parts = (Column(BIGINT, "shop"), Column(COLUMNS["amount"], "amount"))
     calls = [WindowCall("n", "count_star", None, None, parts, Frame("range", 9), BIGINT)]
     events = [
@@ -381,6 +384,62 @@ def test_keys_of_equal_hash_are_two_keys() -> None:
     ]
     plan, sheet = prepare(calls, events)
     assert run(plan, calls, sheet, np.zeros(3, np.uint8), np.arange(3) - 1) == [[1], [1], [2]]
+
+
+@kernel
+def home_of(secret: np.ndarray, number: int, lo: int, hi: int, mask: int) -> int:
+    return distincts._home(secret, number, lo, hi, mask)
+
+
+def crowds(state: Any) -> list[float]:
+    """How many slots the entries of each hash table stand behind their homes, on average."""
+    on_cpu, on_device = getattr(state, "rest", state).stores, state.stores if hasattr(state, "rest") else {}
+    found = []
+    for table in [store.table for store in on_cpu] + [store.keys.table for store in on_device.values()]:
+        slots = table.reshape(-1, intern.SLOT)
+        [at] = np.nonzero(slots[:, intern.RECORD])
+        found.append(np.mean((at - slots[at, intern.HASH]) % len(slots)))
+    for store in on_cpu:
+        entries, mask = store.distinct.reshape(-1, distincts.ENTRY), len(store.distinct) - 1
+        [at] = np.nonzero(entries[:, distincts.TIMES])
+        homes = [home_of(store.meta[arena.SECRET :], *entries[k, :3], mask) // distincts.ENTRY for k in at]
+        found.append(np.mean((at - homes) % len(entries)) if len(at) else 0)
+    return found
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu on the host"])
+def test_keys_made_to_collide_are_scattered_by_another_key(backend: str) -> None:
+    """Ids chosen under one key for the tables of keys and of distinct values stand in one run there, nowhere else."""
+    n = 600
+    start, factor = (int(word) % 2**64 for word in secret_of(KNOWN_KEY))
+
+    def absorbed(h: int, word: int) -> int:
+        product = (h ^ word) * factor
+        return product % 2**64 ^ product >> 64
+
+    pairs = np.array([(k, absorbed(start ^ 2, k) ^ 99) for k in range(n)], np.uint64).view(np.int64)
+    wides = [(k << 64) + (absorbed(start, k) ^ 99) for k in range(n)]
+    parts, huge = (Column(BIGINT, "shop"), Column(COLUMNS["amount"], "amount")), Column(COLUMNS["huge"], "huge")
+    calls = [
+        WindowCall("n", "count_star", None, None, parts, Frame("range", 9), BIGINT),
+        WindowCall("d", "count_distinct", huge, None, (Column(BIGINT, "place"),), Frame("range", n), BIGINT),
+    ]
+    nothing = dict.fromkeys(COLUMNS)
+    events = [
+        {**nothing, "event_time": 0, "shop": int(a), "amount": int(b), "place": 0.0, "huge": wide}
+        for (a, b), wide in zip(pairs, wides, strict=True)
+    ]
+    plan, sheet = prepare(calls, events)
+    for key, flooded in ((KNOWN_KEY, True), (bytes(range(16)), False), (bytes(range(16, 0, -1)), False)):
+        state = BACKENDS[backend].empty(plan, key)
+        batch = take(sheet, np.arange(n))
+        BACKENDS[backend].advance(
+            plan, state, batch, np.zeros(n, np.uint8), np.zeros(n, np.int64), sheet.layout["event_time"]
+        )
+        assert [batch.value("n", i) for i in range(n)] == [1] * n
+        assert [batch.value("d", i) for i in range(n)] == list(range(1, n + 1))
+        assert sum(found > n / 4 for found in crowds(state)) == (2 if flooded else 0)
+        assert flooded or max(crowds(state)) < 2
 
 
 def test_quiet_keys_texts_and_rows_are_freed() -> None:

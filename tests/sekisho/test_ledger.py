@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 
+from features.hashing import KNOWN_KEY, secret_of
 from sekisho import ledger as led
+
+SECRET = secret_of(KNOWN_KEY)
 
 
 def keyed(ledger, key):
     raw = np.frombuffer(key, np.uint8)
-    return led.find(ledger.heap, ledger.table, ledger.words, raw, 0, len(raw), 0)
+    return led.find(SECRET, ledger.heap, ledger.table, ledger.words, raw, 0, len(raw), 0)
 
 
 def write(ledger, key, stamp, payload):
     raw = np.frombuffer(key, np.uint8)
     ledger.reserve(int(led.record_words(ledger.words, len(raw), 0)), 1)
-    at = led.append(ledger.heap, ledger.table, ledger.marks, ledger.words, raw, 0, len(raw), 0, stamp, 0)
+    at = led.append(SECRET, ledger.heap, ledger.table, ledger.marks, ledger.words, raw, 0, len(raw), 0, stamp, 0)
     ledger.heap[at + led.HEADER] = payload
 
 
