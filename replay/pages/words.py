@@ -446,7 +446,7 @@ _END: Words = {
     "facts.model": ("{strategy}: sha256 of a model", "{strategy}：モデルのsha256"),
     "facts.alerts": ("{strategy}: outcomes that alert", "{strategy}：アラート対象の判定"),
     "facts.digest": ("{strategy}: sha256 of all decisions", "{strategy}：全判定のsha256"),
-    "facts.log": ("log {file}: sha256", "ログ {file}：sha256"),
+    "facts.log": ("log {file}: sha256, its first 32 digits", "ログ {file}：sha256（先頭32桁）"),
     "facts.events": ("events read", "読み込んだイベント"),
     "facts.dead": ("dead letters", "読み込めなかったイベント"),
     "facts.range": ("event time of the log", "ログの期間"),
