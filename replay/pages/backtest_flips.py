@@ -154,4 +154,4 @@ def _overlap(case: Case, strategy: str) -> Table | None:
         rows.append(row)
     columns = [Column(say("rule"), "code"), *(Column(str(k + 1)) for k in range(len(names)))]
     caption = say("overlap.caption", strategy=say.name("strategy", strategy))
-    return Table(caption, columns, rows, say("overlap.note"))
+    return Table(caption, columns, rows, say("overlap.note"), square=True)

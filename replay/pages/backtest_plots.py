@@ -225,7 +225,7 @@ def _week(case: Case) -> Table:
         for day in range(7)
     ]
     columns = [Column(say("weekday"), "text"), *(Column(str(hour)) for hour in range(24))]
-    return Table(say("hours.week"), columns, rows, say("hours.note"))
+    return Table(say("hours.week"), columns, rows, say("hours.note"), square=True)
 
 
 def drift(case: Case) -> Section:

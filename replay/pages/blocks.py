@@ -27,12 +27,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """The first cell of a row heads it."""
+    """The first cell of a row heads it. square: rows and columns mean the same, so it stays one on a narrow screen."""
 
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     note: str = ""
+    square: bool = False
 
 
 @dataclass(frozen=True)
