@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.refusal import Refusal, suggest
 from features.sheet import Bytes, Doubles
 from models.calibration import fit_platt
 from models.card import Calibration, Feature, ModelCard
@@ -39,6 +40,28 @@ DEFAULTS: Mapping[str, Any] = {
     "max_bin": 4095,
     "min_data_in_bin": 1,
     "boost_from_average": False,
+}
+# What a caller may set, by LightGBM's own names: an alias beside the defaults would leave LightGBM to choose.
+PARAMETERS: Mapping[str, type[int] | type[float] | type[bool]] = {
+    "num_iterations": int,
+    "learning_rate": float,
+    "num_leaves": int,
+    "max_depth": int,
+    "min_data_in_leaf": int,
+    "min_sum_hessian_in_leaf": float,
+    "min_gain_to_split": float,
+    "lambda_l1": float,
+    "lambda_l2": float,
+    "path_smooth": float,
+    "feature_fraction": float,
+    "feature_fraction_bynode": float,
+    "bagging_fraction": float,
+    "bagging_freq": int,
+    "extra_trees": bool,
+    "max_bin": int,
+    "min_data_in_bin": int,
+    "scale_pos_weight": float,
+    "boost_from_average": bool,
 }
 # What makes a run repeatable, whatever the caller asks for.
 _FIXED: Mapping[str, Any] = {"deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
@@ -72,6 +95,19 @@ class Fitted:
     model: bytes
     features: tuple[Feature, ...]
     raw: Doubles
+
+
+def read_parameter(text: str) -> tuple[str, int | float | bool]:
+    """A parameter written as key=value. Refusal says what is wrong with it."""
+    name, _, value = text.partition("=")
+    if name not in PARAMETERS:
+        raise Refusal(f"{name} is no parameter to set", suggest(name, PARAMETERS))
+    kind = PARAMETERS[name]
+    try:
+        return name, {"true": True, "false": False}[value] if kind is bool else kind(value)
+    except (KeyError, ValueError):
+        what = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+        raise Refusal(f"{text}: {name} is {what}", f"write {name}={str(DEFAULTS.get(name, '...')).lower()}") from None
 
 
 def fit(

@@ -15,9 +15,44 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from replay.topic_input import TopicInput
+    from replay.training.table import Fold
     from replay.training.train import Trained
 
+_MEASURES = ("AUC", "AP", "CP@100")
 _PATH = click.Path(path_type=Path)
+
+
+class _Parameter(click.ParamType):
+    """key=value, a parameter of LightGBM."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """(key, value); what LightGBM would not take as it stands is wrong usage."""
+        from features.refusal import Refusal
+        from models.training import read_parameter
+
+        try:
+            return value if isinstance(value, tuple) else read_parameter(value)
+        except Refusal as wrong:
+            self.fail(f"{wrong.what}; {wrong.fix}", param, ctx)
+
+
+class _Names(click.ParamType):
+    """Names with commas between them, or a file of them."""
+
+    name = "file|list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names. A file holds one a line; what follows a # is a comment."""
+        if isinstance(value, tuple):
+            return value
+        file = Path(value)
+        lines = file.read_text("utf-8").splitlines() if file.is_file() else value.split(",")
+        names = tuple(name for line in lines if (name := line.partition("#")[0].strip()))
+        if not names:
+            self.fail(f"{value} names no feature", param, ctx)
+        return names
 
 
 @click.command()
@@ -40,6 +75,13 @@ _PATH = click.Path(path_type=Path)
     "--folds", type=click.IntRange(1, 100), default=4, show_default=True,
     help="Earlier windows of the same shape, which validate and calibrate.",
 )  # fmt: skip
+@click.option(
+    "--features", type=_Names(), default=(), help="Learn from these features only. [default: all of the pack's]",
+)  # fmt: skip
+@click.option(
+    "--param", "params", type=_Parameter(), multiple=True,
+    help="A parameter of LightGBM instead of the default, as num_leaves=8; may be given several times.",
+)  # fmt: skip
 @click.option("--out", type=_PATH, required=True, help="The model's file, a .txt; its card is put beside it, a .toml.")
 @click.option("--name", default="fraud", show_default=True, help="The model's name, after which scores are named.")
 @click.option("--owner", required=True, help="Who answers for the model, for its card.")
@@ -55,6 +97,8 @@ def train(
     test_to_us: int,
     maturity_us: int | None,
     folds: int,
+    features: tuple[str, ...],
+    params: tuple[tuple[str, Any], ...],
     out: Path,
     name: str,
     owner: str,
@@ -87,10 +131,11 @@ def train(
     if out.suffix != ".txt" or not out.parent.is_dir():
         raise SekishoError(f"{out}: a model cannot be written here", "name a .txt file in a folder that is there")
     console, engine = Console(highlight=False), compile_pack(load_pack(pack), hash_key=os.urandom(16))
-    for feature in learnable(engine)[1]:
-        console.print(f"! {feature} is a time or an interval: the model does not see it", style="yellow")
+    if not features:
+        for feature in learnable(engine)[1]:
+            console.print(f"! {feature} is a time or an interval: the model does not see it", style="yellow")
     window = Window(train_from_us, train_to_us, delay_us, test_to_us)
-    plan = Plan(window, folds, delay_us if maturity_us is None else maturity_us, seed)
+    plan = Plan(window, folds, delay_us if maturity_us is None else maturity_us, seed, dict(params), features)
     inputs, purpose = inputs_of(source, settings=file, **log), Purpose(name, owner, intended_use)
     with watched(console) as told:
         trained = train_on_log(engine, inputs, plan, purpose, told, threads)
@@ -101,25 +146,32 @@ def train(
 
 def _show(trained: Trained, out: Path, console: Console) -> None:
     """A row a fold, what was left out, and where the model lies."""
-    from datetime import UTC, datetime
-
     from rich.table import Table
 
     table = Table(title=f"model {trained.card.name}", title_justify="left", title_style="bold")
-    for heading in ("test from", "trained", "frauds", "tested", "frauds", "left out", "AUC", "AP"):
+    for heading in ("test from", "trained", "frauds", "tested", "frauds", "left out", *_MEASURES, *_MEASURES):
         table.add_column(heading, justify="right", no_wrap=True)
     for k, fold in enumerate(trained.folds):
-        day = datetime.fromtimestamp(fold.window.known_us / 1e6, UTC).strftime("%Y-%m-%d")
-        left = sum(sum(found[each] for each in ("young", "unsettled", "other")) for found in (fold.known, fold.later))
-        table.add_row(
-            day, f"{len(fold.learn):,}", f"{int(fold.learn_labels.sum()):,}", f"{len(fold.labels):,}",
-            f"{int(fold.labels.sum()):,}", f"{left:,}", f"{fold.roc_auc:.3f}", f"{fold.average_precision:.3f}",
-            style="" if k else "bold", end_section=not k,
-        )  # fmt: skip
+        table.add_row(*_row(fold), style="" if k else "bold", end_section=not k)
     console.print(table)
     metrics = trained.card.metrics
     console.print("  The first row is the model itself; those below validate and calibrate it.", style="dim")
+    console.print("  AUC, AP and CP@100 of all cards, then of those not yet known to be compromised.", style="dim")
+    if "card_precision_100" not in metrics:
+        console.print('! no field of the pack is marked pii = "account": nothing says whose card it is', style="yellow")
     console.print(f"  expected to observed frauds  {metrics['expected_to_observed']:.2f}")
     for why in ("young", "unsettled", "other"):
         console.print(f"  left out of training, {why:<9}  {metrics[f'left_out_{why}']:,.0f}")
     console.print(f"  {out}, sha256 {trained.card.sha256}")
+
+
+def _row(fold: Fold) -> list[str]:
+    from dataclasses import astuple
+    from datetime import UTC, datetime
+
+    split = fold.split
+    day = datetime.fromtimestamp(split.window.known_us / 1e6, UTC).strftime("%Y-%m-%d")
+    left = sum(sum(found[each] for each in ("young", "unsettled", "other")) for found in (split.known, split.later))
+    said = [len(split.learn), int(split.learn_labels.sum()), len(split.test), int(split.test_labels.sum()), left]
+    measures = (*astuple(fold.ranking()), *astuple(fold.ranking(fresh=True)))
+    return [day, *(f"{count:,}" for count in said), *(f"{value:.3f}" for value in measures)]

@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.refusal import Refusal
 from features.sheet import Layout, sheet_of
 from features.types import BIGINT, BOOL, DOUBLE, HUGEINT, TEXT, decimal
 from models.calibration import fit_platt
 from models.card import write_card
 from models.matrix import find_inputs, gather
-from models.measures import average_precision, roc_auc
+from models.measures import average_precision, card_precision, not_compromised, rank, roc_auc
 from models.scorer import compile_scorer, load_scorer, score
-from models.training import Purpose, Slices, to_matrix, train
+from models.training import DEFAULTS, PARAMETERS, Purpose, Slices, read_parameter, to_matrix, train
 
 PURPOSE = Purpose("demo", "me", "tests")
 N = 9_000
@@ -155,3 +156,30 @@ def test_measures_of_small_cases() -> None:
     tied = np.array([1.0, 1, 1, 1])
     assert average_precision(tied, labels) == 0.5
     assert roc_auc(tied, labels) == 0.5
+
+
+def test_card_precision_of_a_small_case() -> None:
+    """By hand, two cards a day: day 0 finds cards 0 and 1, of which 0 is a fraud; day 1 no longer looks at 0."""
+    scores = np.array([9.0, 1, 8, 7, 6, 5, 4, 3])
+    labels = np.array([0, 1, 0, 1, 1, 1, 0, 1], np.uint8)
+    cards = np.array([0, 0, 1, 2, -1, 0, 1, 2])
+    days = np.array([0, 0, 0, 0, 0, 1, 1, 1])
+    assert card_precision(scores, labels, cards, days, 2) == (1 / 2 + 1 / 2) / 2
+    assert card_precision(scores, labels, cards, days, 1) == (1 + 0) / 2
+    assert math.isnan(rank(scores, np.zeros(8, np.uint8), cards, days).roc_auc)
+
+
+def test_a_card_is_compromised_from_its_first_known_fraud() -> None:
+    """A fraud at the horizon is not known yet; a payment of no card is kept, whatever frauds have no card."""
+    cards, horizons = np.array([0, 0, 1, -1]), np.array([10, 11, 99, 99])
+    found = not_compromised(cards, np.array([50, 10, 5]), np.array([0, 0, -1]), horizons)
+    assert found.tolist() == [True, False, True, True]
+
+
+def test_parameters_are_read_or_refused() -> None:
+    """Every default can be written and read back; an alias, a slip and a wrong value are refused."""
+    for name in PARAMETERS.keys() & DEFAULTS.keys():
+        assert read_parameter(f"{name}={str(DEFAULTS[name]).lower()}") == (name, DEFAULTS[name])
+    for wrong in ("n_estimators=3", "num_leavs=3", "num_leaves=3.5", "num_leaves", "extra_trees=1", "seed=2"):
+        with pytest.raises(Refusal):
+            read_parameter(wrong)

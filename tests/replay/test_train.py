@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,9 +13,11 @@ from models.prequential import Window
 from models.training import Purpose
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
-from replay.training.rows import Truth
+from replay.training.rows import Truth, learnable
 from replay.training.train import Plan, Trained, train_on_log
+from sekisho.compile import compile_pack
 from sekisho.errors import SekishoError
+from sekisho.load import load_pack
 from sekisho.state import new_state
 
 DAY = 86_400_000_000
@@ -21,6 +25,16 @@ START = 1_767_225_600_000_000
 WINDOW = Window(START + 20 * DAY, START + 30 * DAY, 5 * DAY, START + 40 * DAY)
 PURPOSE = Purpose("small", "tests", "none")
 N = 6_000
+
+
+@pytest.fixture(scope="module")
+def engine(pack_folder, tmp_path_factory):
+    """The small pack, its cards marked as whose payments they are."""
+    folder = tmp_path_factory.mktemp("packs") / "cards"
+    shutil.copytree(pack_folder, folder)
+    head = folder / "pack.toml"
+    head.write_text(head.read_text().replace('card_id = { type = "id" }', 'card_id = { type = "id", pii = "account" }'))
+    return compile_pack(load_pack(folder))
 
 
 def payments(folder):
@@ -53,8 +67,8 @@ def labelled(folder, name, labels) -> list[Input]:
     return [Input(folder / f"{name}.parquet", "arrived", "label"), Input(folder / "payments.parquet", "arrived")]
 
 
-def trained(engine, inputs, maturity_us=5 * DAY, seed=1) -> Trained:
-    return train_on_log(engine, inputs, Plan(WINDOW, 1, maturity_us, seed), PURPOSE, lambda *_: None)
+def trained(engine, inputs, maturity_us=5 * DAY, seed=1, **more) -> Trained:
+    return train_on_log(engine, inputs, Plan(WINDOW, 1, maturity_us, seed, **more), PURPOSE, lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +111,7 @@ def test_the_young_are_left_out_and_counted(engine, log) -> None:
     own = with_young.folds[0]
     times = pq.read_table(log[0] / "payments.parquet")["event_time"].cast(pa.int64()).to_numpy()
     young = int(((times >= WINDOW.train_to_us - 2 * DAY) & (times < WINDOW.train_to_us)).sum())
-    assert own.known[Truth.YOUNG.name.lower()] == young > 0
+    assert own.split.known[Truth.YOUNG.name.lower()] == young > 0
     assert with_young.card.metrics["left_out_young"] == young
     assert with_young.card.trained_to.timestamp() * 1e6 < WINDOW.train_to_us - 2 * DAY
 
@@ -123,3 +137,38 @@ def test_ranges_without_fraud_are_refused(engine, log) -> None:
     """Without a label nothing can be learnt; the refusal says what was found and what to do."""
     with pytest.raises(SekishoError, match=r"has not both frauds and good payments: .* good, 0 fraud"):
         trained(engine, labelled(log[0], "none", log[1][:1]))
+
+
+def test_a_subset_and_parameters_reach_the_model(engine, log) -> None:
+    """The model reads the named features alone, in the pack's order, and was trained with the parameter."""
+    known = learnable(engine)[0]
+    asked = (known[2], known[0])
+    small = trained(engine, labelled(log[0], "subset", log[1]), features=asked, params={"num_iterations": 7})
+    assert [feature.name for feature in small.card.features] == [known[0], known[2]]
+    assert b"[num_iterations: 7]" in small.model
+    with pytest.raises(SekishoError, match=f"has no feature {known[0]}x"):
+        trained(engine, labelled(log[0], "subset", log[1]), features=(f"{known[0]}x",))
+
+
+def test_fresh_cards_are_those_without_a_known_fraud(engine, log, first) -> None:
+    """By hand: on a test day a card is fresh if none of its frauds since the training began is a delay older."""
+    split = first.folds[0].split
+    table = pq.read_table(log[0] / "payments.parquet")
+    at, card = table["event_time"].cast(pa.int64()).to_numpy(), table["card_id"].to_pylist()
+    order = np.argsort(table["arrived"].cast(pa.int64()).to_numpy(), kind="stable")
+    order = order[(at[order] >= first.folds[-1].split.window.train_from_us) & (at[order] < WINDOW.test_to_us)]
+    fraud = {int(payment[1:]) for payment, _ in log[1]}
+    old = [k for k in fraud if at[k] >= WINDOW.train_from_us]
+    for n, day, fresh in zip(split.test, split.days, split.fresh, strict=True):
+        start = WINDOW.known_us + int(day) * DAY
+        assert start <= at[order[n]] < start + DAY
+        assert fresh == all(card[k] != card[order[n]] or at[k] >= start - WINDOW.delay_us for k in old)
+    assert 0 < split.fresh.sum() < len(split.fresh)
+    assert {"fresh_average_precision", "card_precision_100"} <= first.card.metrics.keys()
+
+
+def test_without_cards_nothing_is_said_of_them(pack_folder, log) -> None:
+    """Where the pack marks no account, what is counted by card is not a number, and the card does not name it."""
+    metrics = trained(compile_pack(load_pack(pack_folder)), labelled(log[0], "nobody", log[1])).card.metrics
+    assert "average_precision" in metrics
+    assert not [name for name in metrics if "fresh" in name or "card" in name]
