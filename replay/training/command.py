@@ -14,11 +14,11 @@ from sekisho.options import MOMENT
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from models.measures import Ranking
     from replay.topic_input import TopicInput
     from replay.training.table import Fold
     from replay.training.train import Trained
 
-_MEASURES = ("AUC", "AP", "CP@100")
 _PATH = click.Path(path_type=Path)
 
 
@@ -148,15 +148,25 @@ def _show(trained: Trained, out: Path, console: Console) -> None:
     """A row a fold, what was left out, and where the model lies."""
     from rich.table import Table
 
-    table = Table(title=f"model {trained.card.name}", title_justify="left", title_style="bold")
-    for heading in ("test from", "trained", "frauds", "tested", "frauds", "left out", *_MEASURES, *_MEASURES):
-        table.add_column(heading, justify="right", no_wrap=True)
+    counts, ranks = (
+        Table(*headings, title=title, title_justify="left", title_style="bold")
+        for title, headings in (
+            (f"model {trained.card.name}", ("test from", "trained", "frauds", "tested", "frauds", "left out")),
+            ("how it ranks", ("test from", "cards", "AUC", "AP", "CP@100")),
+        )
+    )
     for k, fold in enumerate(trained.folds):
-        table.add_row(*_row(fold), style="" if k else "bold", end_section=not k)
-    console.print(table)
+        style = "" if k else "bold"
+        counts.add_row(*_counts(fold), style=style, end_section=not k)
+        ranks.add_row(_day(fold), "all", *_measures(fold.ranking()), style=style)
+        ranks.add_row("", "not yet known", *_measures(fold.ranking(fresh=True)), style=style, end_section=True)
+    for table in (counts, ranks):
+        for column in table.columns[1 if table is counts else 2 :]:
+            column.justify = "right"
+        console.print(table)
     metrics = trained.card.metrics
     console.print("  The first row is the model itself; those below validate and calibrate it.", style="dim")
-    console.print("  AUC, AP and CP@100 of all cards, then of those not yet known to be compromised.", style="dim")
+    console.print("  Not yet known: without the cards whose fraud was known before that day.", style="dim")
     if "card_precision_100" not in metrics:
         console.print('! no field of the pack is marked pii = "account": nothing says whose card it is', style="yellow")
     console.print(f"  expected to observed frauds  {metrics['expected_to_observed']:.2f}")
@@ -165,13 +175,20 @@ def _show(trained: Trained, out: Path, console: Console) -> None:
     console.print(f"  {out}, sha256 {trained.card.sha256}")
 
 
-def _row(fold: Fold) -> list[str]:
-    from dataclasses import astuple
+def _day(fold: Fold) -> str:
     from datetime import UTC, datetime
 
+    return datetime.fromtimestamp(fold.split.window.known_us / 1e6, UTC).strftime("%Y-%m-%d")
+
+
+def _counts(fold: Fold) -> list[str]:
     split = fold.split
-    day = datetime.fromtimestamp(split.window.known_us / 1e6, UTC).strftime("%Y-%m-%d")
     left = sum(sum(found[each] for each in ("young", "unsettled", "other")) for found in (split.known, split.later))
     said = [len(split.learn), int(split.learn_labels.sum()), len(split.test), int(split.test_labels.sum()), left]
-    measures = (*astuple(fold.ranking()), *astuple(fold.ranking(fresh=True)))
-    return [day, *(f"{count:,}" for count in said), *(f"{value:.3f}" for value in measures)]
+    return [_day(fold), *(f"{count:,}" for count in said)]
+
+
+def _measures(found: Ranking) -> list[str]:
+    from dataclasses import astuple
+
+    return [f"{value:.3f}" for value in astuple(found)]
