@@ -167,7 +167,7 @@ MUTANTS = (
         ("tests/rules/test_alerts.py",),
     ),
     Mutant(
-        "what is said counts from the batch's start", "L6", "sekisho/decider.py",
+        "what is said counts from the batch's start", "L6", "sekisho/records.py",
         "np.argsort(np.concatenate([good, index])", "np.argsort(np.concatenate([good, index - len(records)])",
         ("tests/replay/test_control_replay.py",),
     ),
