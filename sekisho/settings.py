@@ -31,7 +31,10 @@ _PYTHON_KEYS = {
     "ssl.certificate.location": "ssl_certfile",
     "ssl.key.location": "ssl_keyfile",
     "ssl.key.password": "ssl_password",
+    "ssl.crl.location": "ssl_crlfile",
 }
+# A key of these says who is trusted or who asks: leaving one out would connect otherwise than the file says.
+_PROTECTIVE = ("security.", "ssl.", "sasl.", "enable.ssl.", "enable.sasl.")
 _SECRET = re.compile(r"password|secret|\.key\.pem|token", re.IGNORECASE)
 _T = TypeVar("_T")
 Check = Callable[[Any], str]
@@ -88,7 +91,14 @@ class KafkaSettings:
 
     @property
     def python_client(self) -> dict[str, str]:
-        """`client` as kafka-python says it: TLS and SASL."""
+        """`client` as kafka-python says it: TLS and SASL. Raises SettingsError: the keys it lacks."""
+        # Checking the host's name is what kafka-python does anyway.
+        given = self.client.items() - {("ssl.endpoint.identification.algorithm", "https")}
+        unsaid = sorted(key for key, _ in given if key.startswith(_PROTECTIVE) and key not in _PYTHON_KEYS)
+        if unsaid:
+            known = ", ".join(_PYTHON_KEYS)
+            what = "the Python client of topics and replay has no such setting"
+            raise SettingsError(tuple(f"[kafka.client] {key}: {what}; use {known}" for key in unsaid))
         return {_PYTHON_KEYS[key]: value for key, value in self.client.items() if key in _PYTHON_KEYS}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sekisho.settings import Settings, SettingsError, load_settings
+from sekisho.settings import KafkaSettings, Settings, SettingsError, load_settings
 from streams.commands import config
 
 GOOD = """\
@@ -103,3 +103,19 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """No file, no traceback."""
     with pytest.raises(SettingsError, match="there is no such file"):
         load_settings(tmp_path / "none.toml", {})
+
+
+def test_a_protective_key_that_kafka_python_lacks_is_named_without_its_value() -> None:
+    """Nothing that protects a connection is left out in silence: each such key is named, its value never."""
+    client = {"ssl.ca.pem": "PEM-BYTES", "sasl.oauthbearer.config": "hush", "linger.ms": "5", "sasl.username": "bank"}
+    with pytest.raises(SettingsError) as caught:
+        _ = KafkaSettings("broker:9092", client).python_client
+    first, second = caught.value.problems
+    assert "sasl.oauthbearer.config" in first and "ssl.ca.pem" in second
+    assert "PEM-BYTES" not in str(caught.value) and "hush" not in str(caught.value)
+
+
+def test_what_kafka_python_can_say_is_said() -> None:
+    """Tuning of librdkafka and kafka-python's own defaults are no error."""
+    client = {"ssl.endpoint.identification.algorithm": "https", "linger.ms": "5", "ssl.ca.location": "ca.pem"}
+    assert KafkaSettings("broker:9092", client).python_client == {"ssl_cafile": "ca.pem"}
