@@ -8,11 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from models.card import read_card
 from models.prequential import Window
 from models.training import Purpose
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
+from replay.training.command import train
 from replay.training.rows import Truth, learnable
 from replay.training.train import Plan, Trained, train_on_log
 from sekisho.compile import compile_pack
@@ -172,3 +175,21 @@ def test_without_cards_nothing_is_said_of_them(pack_folder, log) -> None:
     metrics = trained(compile_pack(load_pack(pack_folder)), labelled(log[0], "nobody", log[1])).card.metrics
     assert "average_precision" in metrics
     assert not [name for name in metrics if "fresh" in name or "card" in name]
+
+
+def test_choices_on_the_command_line(pack_folder, log, tmp_path) -> None:
+    """A file of features with comments is read; a slip in a parameter is wrong usage and names the right word."""
+    labelled(log[0], "line", log[1])
+    (tmp_path / "names.txt").write_text("# what was paid\npaid\n\npayments  # of a day\n")
+    ranges = ["--train-from", "2026-01-21", "--train-to", "2026-01-31", "--delay", "5d", "--test-to", "2026-02-10"]
+    command = [
+        str(pack_folder), str(log[0] / "payments.parquet"), "--labels", str(log[0] / "line.parquet"), *ranges,
+        "--arrived-at", "arrived", "--folds", "1", "--out", str(tmp_path / "m.txt"), "--owner", "me", "--use", "tests",
+        "--features", str(tmp_path / "names.txt"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(train, [*command, "--param", "num_leaves=4"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "nothing says whose card" in done.output
+    assert [each.name for each in read_card((tmp_path / "m.toml").read_bytes()).features] == ["paid", "payments"]
+    wrong = CliRunner().invoke(train, [*command, "--param", "num_leavs=4"])
+    assert (wrong.exit_code, "did you mean num_leaves?" in wrong.output) == (2, True)
