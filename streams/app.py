@@ -180,5 +180,6 @@ def _status(service: LaneService) -> dict[str, object]:
         "pack": lane.fold.pack,
         **lane.fold.switching.told(),
         **lane.fold.told(),
+        "snapshot_failed": lane.fold.snapshots.failed,
         "positions": positions,
     }

@@ -70,7 +70,9 @@ class Scorer(Protocol):
 
 
 class Snapshots(Protocol):
-    """Where the states of scorers are kept."""
+    """Where the states of scorers are kept. failed: why the last one was not written, or ""."""
+
+    failed: str
 
     def due(self, now: float, active: bool) -> bool:
         """True when it is time for another. An active lane waits longer: a standby may do it."""

@@ -80,7 +80,11 @@ class FolderSnapshots:
         every = self.every_s * (_PATIENCE if active else 1)
         if self.child is not None or now - self.last < every:
             return False
-        ages = [time.time() - found.path.stat().st_mtime for found in self.all(JOURNAL)]
+        try:
+            ages = [time.time() - found.path.stat().st_mtime for found in self.all(JOURNAL)]
+        except OSError as error:
+            self.last = now
+            return self._fail(f"{self.folder}: the snapshots cannot be listed: {error}")
         if ages and min(ages) < self.every_s:
             self.last = now - min(ages)
             return False
@@ -92,7 +96,11 @@ class FolderSnapshots:
         if not active:
             self.write(scorer, place)
             return
-        self.child = os.fork()
+        try:
+            self.child = os.fork()
+        except OSError as error:
+            self._fail(f"{self.folder}: no process for a snapshot: {error}")
+            return
         if self.child == 0:
             status = 1
             try:
@@ -139,9 +147,14 @@ class FolderSnapshots:
             self.failed = ""
         except OSError as error:
             shutil.rmtree(target.with_name(target.name + ".partial"), ignore_errors=True)
-            self.failed = f"{target}: the snapshot was not written: {error}"
-            self.log(self.failed)
-        return not self.failed
+            return self._fail(f"{target}: the snapshot was not written: {error}")
+        return True
+
+    def _fail(self, what: str) -> bool:
+        """Tell it; the decisions go on, and the next snapshot is due as ever."""
+        self.failed = what
+        self.log(what)
+        return False
 
     def all(self, *kinds: str) -> list[Found]:
         """What is in the folder, from the oldest to the newest."""

@@ -46,6 +46,8 @@ Shelf = dict[str, tuple[bytes, int, Place]]
 class Kept:
     """Snapshots in memory, one a pack; lanes that share a shelf share them."""
 
+    failed = ""
+
     def __init__(self, shelf: Shelf | None = None, prefix: str = "") -> None:
         self.shelf, self.prefix, self.at = {} if shelf is None else shelf, prefix, 0.0
 

@@ -125,3 +125,26 @@ def test_a_folder_that_cannot_be_written_is_told(engine: Engine, tmp_path: Path)
     snapshots = FolderSnapshots(Room(engine), tmp_path / "state", 0.0, 2, lines.append)
     snapshots.save(PackScorer(engine, TOPICS), PLACE, 0.0, active=False)
     assert "was not written" in snapshots.failed and lines == [snapshots.failed]
+
+
+def test_a_folder_that_cannot_be_listed_and_a_full_process_table_are_told(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither reaches the lane; /status shows the reason until a snapshot is written again."""
+
+    def fails(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    lines: list[str] = []
+    snapshots = FolderSnapshots(Room(engine), tmp_path, 0.0, 2, lines.append)
+    scorer = PackScorer(engine, TOPICS)
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "iterdir", fails)
+        assert not snapshots.due(1.0, active=False) and "cannot be listed" in snapshots.failed
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fork", fails)
+        snapshots.save(scorer, PLACE, 2.0, active=True)
+    assert lines == [*lines[:1], snapshots.failed] and "no process" in snapshots.failed
+    assert snapshots.due(3.0, active=False)
+    snapshots.save(scorer, PLACE, 3.0, active=False)
+    assert snapshots.failed == ""
