@@ -97,11 +97,16 @@ def longest_reach(stages: tuple[StageEngine, ...]) -> int | None:
 
 def wire_plan(engine: Engine, arrived_at: str = "") -> WirePlan:
     """How the pack's events are decoded. arrived_at: where record_time is read from instead of the pack's own field."""
-    policy = engine.pack.policy
+    return plan_events(engine.pack, engine.inputs, arrived_at)
+
+
+def plan_events(pack: Pack, inputs: Layout, arrived_at: str = "") -> WirePlan:
+    """The same for a pack's events in any layout that holds its fields."""
+    policy = pack.policy
     source = arrived_at or policy.ingest
     encoding = policy.record_time_encoding if source == policy.ingest else ""
     ingest = Field("record_time", "time", source=source, encoding=encoding) if source else None
-    return plan_wire(engine.pack.schema, engine.inputs, policy.default_zone, ingest)
+    return plan_wire(pack.schema, inputs, policy.default_zone, ingest)
 
 
 def _compile_stage(pack: Pack, k: int, layout: Layout, lists: ListTables, inner: int | None) -> StageEngine:

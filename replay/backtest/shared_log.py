@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from features.schema import Field, Schema
+from features.schema import Schema
 from features.sheet import HANDLE_BITS, Ints, Layout, Sheet
 from features.types import Kind
 from replay.decoder import Decoder
@@ -15,10 +15,9 @@ from replay.merge import Chunk
 from replay.sources import Input, read_decoded
 from replay.topic_input import TopicInput
 from sekisho.batch import Batch
-from sekisho.compile import Engine
+from sekisho.compile import Engine, plan_events
 from sekisho.errors import SekishoError
 from sekisho.pack import Pack
-from sekisho.wire.plan import plan_wire
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,11 @@ class SharedLog:
 
     def read(self, inputs: Sequence[Input | TopicInput]) -> Iterator[Chunk]:
         """The log from its beginning."""
-        return read_decoded(lambda arrived_at: _decoder(self.pack, self.layout, arrived_at), inputs)
+        return read_decoded(self._decoder, inputs)
+
+    def _decoder(self, arrived_at: str) -> Decoder:
+        plan = plan_events(self.pack, self.layout, arrived_at)
+        return Decoder(self.pack, plan, arrived_at or self.pack.policy.ingest)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ def share_log(current: Engine, candidate: Engine) -> SharedLog:
         ("[events] kinds", ours.schema.kinds, theirs.schema.kinds),
         ("[events] decide", ours.policy.decide, theirs.policy.decide),
         ("[events] record_time", ours.policy.ingest, theirs.policy.ingest),
+        ("[events] record_time_encoding", ours.policy.record_time_encoding, theirs.policy.record_time_encoding),
         ("[events] default_zone", ours.policy.default_zone, theirs.policy.default_zone),
     ):
         if a != b:
@@ -83,9 +87,3 @@ def project(log: SharedLog, engine: Engine) -> Projection:
     rows = np.array([log.layout[name].row for name in slots], np.int64)
     texts = np.array([slot.row for slot in slots.values() if slot.type.kind is Kind.TEXT], np.int64)
     return Projection(engine.inputs, rows, texts)
-
-
-def _decoder(pack: Pack, layout: Layout, arrived_at: str) -> Decoder:
-    source = arrived_at or pack.policy.ingest
-    ingest = Field("record_time", "time", source=source) if source else None
-    return Decoder(pack, plan_wire(pack.schema, layout, pack.policy.default_zone, ingest), source)
