@@ -16,6 +16,8 @@ from sekisho.settings import Settings
 from streams.broker import BrokerError, FencedError, LostRecordsError, Partition, Polled, Send
 
 _LOG = logging.getLogger("sekisho.kafka")
+_ELECTION_S = 3.0
+_ELECTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
 _REQUEST_S = 10.0
 _NOTE_EVERY_S = 0.5
 _HEAR_EVERY_S = 10.0
@@ -57,11 +59,14 @@ class KafkaBroker:
 
     def bounds(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, int]]:
         """Where each begins, after what retention has removed, and ends. Raises BrokerError."""
-        looking = self._looking()
-        try:
-            return {p: looking.get_watermark_offsets(TopicPartition(*p), _REQUEST_S) for p in partitions}
-        except KafkaException as error:
-            raise _told(error) from error
+        looking, deadline = self._looking(), time.monotonic() + _ELECTION_S
+        while True:
+            try:
+                return {p: looking.get_watermark_offsets(TopicPartition(*p), _REQUEST_S) for p in partitions}
+            except KafkaException as error:
+                if error.args[0].code() not in _ELECTING or time.monotonic() > deadline:
+                    raise _told(error) from error
+            time.sleep(0.05)  # a topic that was just made, or whose broker has gone, soon has a leader
 
     def reader(self, positions: Mapping[Partition, int | None]) -> KafkaReader:
         """A consumer that is assigned by hand: no group moves its partitions."""
