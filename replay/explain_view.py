@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from features.types import Kind, Type
 from replay.explain import Explanation, Seen, Value
 from rules.alert_records import entity_token
 from rules.evaluate import FAILED, HIT, NO_HIT, STATUS_NAMES, UNKNOWN
-from rules.records import Condition
+from rules.records import Condition, Rule
 from sekisho.pack import Pack
 
 SHOWN = 6
@@ -63,6 +64,16 @@ def _show_differences(explanation: Explanation, console: Console) -> None:
     console.print(table)
 
 
+def rule_answers(explanation: Explanation) -> Iterator[tuple[Rule, int, str, str]]:
+    """Each live rule with its status, what it asks for ("ignore": nothing), and why in vain: muted, lifted or ""."""
+    results, row = explanation.decided.results, explanation.row
+    for k, rule in enumerate(results.rules):
+        status = int(results.status[k, row])
+        wish = {UNKNOWN: rule.on_unknown, FAILED: rule.on_error}.get(status, "outcome")
+        in_vain = "muted" if results.muted[k, row] else "lifted" if results.lifted[k, row] else ""
+        yield rule, status, rule.outcome if wish == "outcome" else wish, in_vain
+
+
 def _show_rules(explanation: Explanation, console: Console) -> None:
     """The rules that asked for something, and the names of the others by their answer."""
     results, row = explanation.decided.results, explanation.row
@@ -75,11 +86,8 @@ def _show_rules(explanation: Explanation, console: Console) -> None:
         else:
             table.add_row(rule.id, Text(answer, _STYLES[status]), asks, Text(" ".join(rule.when_sql.split())))
 
-    for k, rule in enumerate(results.rules):
-        status = int(results.status[k, row])
-        wish = {UNKNOWN: rule.on_unknown, FAILED: rule.on_error}.get(status, "outcome")
-        in_vain = "muted" if results.muted[k, row] else "lifted" if results.lifted[k, row] else ""
-        add(rule, status, rule.outcome if wish == "outcome" else wish, in_vain)
+    for each in rule_answers(explanation):
+        add(*each)
     for k, shadow in enumerate(results.shadows):
         add(shadow, int(results.shadow_status[k, row]), "nothing: shadow")
     console.print("\nRules", style="bold")

@@ -112,13 +112,14 @@ def worker(file: Path, only: str | None) -> None:
 def generate(file: Path, events: int, rate: float, seed: int) -> None:
     """Send a made-up bank's events to the first input topic."""
     from streams.broker import BrokerError
+    from streams.desk import unanswered
     from streams.generate import generate as send
 
     settings = load_settings(file)
     try:
         send(settings, events, rate, seed, lambda sent: None)
     except BrokerError as error:
-        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+        raise unanswered(error) from error
     click.echo(f"sent {events:,} events to {settings.topics.input[0]}")
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -304,14 +303,8 @@ def _muted(mute: RuleMute | None) -> str:
     return f"until {format_time(mute.until_us)} by {mute.by}: {mute.why}"
 
 
-@contextmanager
-def open_desk(file: Path) -> Iterator[EventDesk]:
+def open_desk(file: Path) -> EventDesk:
     """The events topic of the settings' cluster. Raises SekishoError where it does not answer."""
-    from streams.broker import BrokerError
     from streams.events import EventDesk
 
-    try:
-        with EventDesk(load_settings(file)) as desk:
-            yield desk
-    except BrokerError as error:
-        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+    return EventDesk(load_settings(file))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from sekisho.wire.reasons import REASONS
 from streams.commands import CONFIG
 
 if TYPE_CHECKING:
-    from streams.dead_letters import Chosen, Desk, Letter
+    from streams.dead_letters import Chosen, Letter, LetterDesk
 
 _CHOICE = (
     CONFIG,
@@ -116,16 +115,10 @@ def _refuse_strangers(letters: list[Letter], settings: Settings) -> None:
         )
 
 
-@contextmanager
-def _desk(settings: Settings) -> Iterator[Desk]:
-    from streams.broker import BrokerError
-    from streams.dead_letters import Desk
+def _desk(settings: Settings) -> LetterDesk:
+    from streams.dead_letters import LetterDesk
 
-    try:
-        with Desk(settings) as desk:
-            yield desk
-    except BrokerError as error:
-        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+    return LetterDesk(settings)
 
 
 def _time(us: int) -> str:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sekisho.log import Message
-from sekisho.settings import Settings
 from streams.broker import LostRecordsError, Partition, Reader, Send
-from streams.client import KafkaBroker
+from streams.desk import Desk
 
 HEADER = "sekisho-dead-letter"
 _MASKED = {**dict.fromkeys(range(48, 58), "0"), **dict.fromkeys([*range(65, 91), *range(97, 123)], "a")}
@@ -72,17 +71,8 @@ class Chosen:
         return not early and not late and coded and (not self.places or str(letter.source) in self.places)
 
 
-class Desk:
-    """Clients for the dead letters. Use as a context manager; every method raises BrokerError."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.broker = settings, KafkaBroker(settings)
-
-    def __enter__(self) -> Desk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.broker.close()
+class LetterDesk(Desk):
+    """Clients for the dead letters."""
 
     def letters(self, chosen: Chosen) -> list[Letter]:
         """Those that are meant, in the order of their time; what is on the topic and no dead letter is passed over."""

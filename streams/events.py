@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from rules.controls import Control, ListChange, RuleMute
 from sekisho.log import Message
-from sekisho.settings import Settings
 from sekisho.wire.controls import decode_control, encode_control, is_control
 from streams.broker import Broker, Partition, Send
-from streams.client import KafkaBroker
+from streams.desk import Desk
 
 
 @dataclass
@@ -32,17 +31,8 @@ class Said:
             self.entries[key] = [*before, control]
 
 
-class EventDesk:
-    """Clients for the events topic. Use as a context manager; every method raises BrokerError."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.broker = settings, KafkaBroker(settings)
-
-    def __enter__(self) -> EventDesk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.broker.close()
+class EventDesk(Desk):
+    """Clients for the events topic."""
 
     def tell(self, controls: Iterable[Control]) -> None:
         """Send control events; when it returns, the brokers have them."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sekisho.commands import pack as pack_group
-from sekisho.errors import SekishoError
 from sekisho.settings import load_settings
 from streams.commands import CONFIG
 
@@ -83,16 +80,10 @@ def _tell(desk: PackDesk, id: str, pack: str, wait_s: float) -> None:
         click.echo(f"{pack[:12]} {desk.outcome(id, pack, wait_s)}")
 
 
-@contextmanager
-def _desk(file: Path) -> Iterator[PackDesk]:
-    from streams.broker import BrokerError
+def _desk(file: Path) -> PackDesk:
     from streams.pack_requests import PackDesk
 
-    try:
-        with PackDesk(load_settings(file)) as desk:
-            yield desk
-    except BrokerError as error:
-        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+    return PackDesk(load_settings(file))
 
 
 pack = pack_group

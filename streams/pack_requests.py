@@ -13,9 +13,8 @@ from uuid import uuid4
 from sekisho.errors import SekishoError
 from sekisho.journal import JournalRecord, decode
 from sekisho.pack_records import PackShelf, Record, Stamp, pack_entries, request_entry
-from sekisho.settings import Settings
 from streams.broker import Partition, Send
-from streams.client import KafkaBroker
+from streams.desk import Desk
 from streams.scoring import PackScorer
 from streams.warm_up import demand_enough
 from streams.warming import beginning
@@ -39,17 +38,8 @@ def stamp() -> Stamp:
     return Stamp(datetime.now(UTC).isoformat(timespec="seconds"), f"{getpass.getuser()}@{socket.gethostname()}")
 
 
-class PackDesk:
-    """The packs' topic and the journal's end, for a command. Use as a context manager; raises BrokerError."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings, self.broker = settings, KafkaBroker(settings)
-
-    def __enter__(self) -> PackDesk:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.broker.close()
+class PackDesk(Desk):
+    """The packs' topic and the journal's end."""
 
     def shelf(self) -> PackShelf:
         """All that stands on the topic now."""

@@ -9,7 +9,7 @@ from features.query import WindowCall
 from features.sheet import ENTERS
 from features.types import Kind
 from replay.explain import Explanation, Seen
-from replay.explain_view import FUNCTION_NAMES, age, calls_behind, is_personal, plain
+from replay.explain_view import FUNCTION_NAMES, age, calls_behind, is_personal, plain, rule_answers
 from replay.pages.blocks import Cell, Column, Fact, Page, Section, Table
 from replay.pages.render import render
 from replay.pages.say import Say
@@ -104,11 +104,8 @@ def _rules(explanation: Explanation, say: Say) -> Section:
         texts = [rule.id, answer, say.name("outcome", asks), reason, " ".join(rule.when_sql.split()), rule.owner]
         rows.append([Cell(text) for text in [*texts, rule.typology]])
 
-    for k, rule in enumerate(results.rules):
-        status = int(results.status[k, row])
-        wish = {UNKNOWN: rule.on_unknown, FAILED: rule.on_error}.get(status, "outcome")
-        in_vain = "muted" if results.muted[k, row] else "lifted" if results.lifted[k, row] else ""
-        add(rule, status, rule.outcome if wish == "outcome" else wish, in_vain)
+    for each in rule_answers(explanation):
+        add(*each)
     for k, shadow in enumerate(results.shadows):
         add(shadow, int(results.shadow_status[k, row]), shadow.outcome, "shadow")
     columns = [Column(say("rule"), "code"), Column(say("answer.title"), "text"), Column(say("rule.asks"), "text")]

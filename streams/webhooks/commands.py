@@ -101,6 +101,7 @@ def webhook_redeliver(
     Under the same ids and sequences; also to a receiver that has answered 410.
     """
     from streams.broker import BrokerError
+    from streams.desk import unanswered
     from streams.webhooks.records import Delivery
     from streams.webhooks.redeliver import redeliver
     from streams.webhooks.service import clients
@@ -119,7 +120,7 @@ def webhook_redeliver(
     try:
         count = redeliver(clients(settings), settings.topics.deliveries, subscriber, None, chosen)
     except BrokerError as error:
-        raise SekishoError(str(error), "look at [kafka] in the settings and at the brokers") from error
+        raise unanswered(error) from error
     click.echo(f"{count:,} alerts go to {subscriber} again")
 
 

@@ -40,6 +40,23 @@ class Folding:
         return Outputs(decisions, alerts, dead, self.count)
 
 
+# The topics of a test, with names that no other test has: for str.format with `prefix`.
+TOPICS_TOML = """\
+[topics]
+input = ["{prefix}payments"]
+decisions = "{prefix}decisions"
+alerts = "{prefix}alerts"
+dead_letters = "{prefix}dead-letters"
+journal = "{prefix}journal"
+control = "{prefix}control"
+packs = "{prefix}packs"
+events = "{prefix}events"
+deliveries = "{prefix}deliveries"
+webhooks = "{prefix}webhooks"
+undelivered = "{prefix}undelivered"
+"""
+
+
 Shelf = dict[str, tuple[bytes, int, Place]]
 
 

@@ -19,24 +19,19 @@ from streams.client import KafkaBroker as Clients
 from streams.dead_letter_commands import dead_letters
 from streams.lane import Lane
 from streams.topics import create_topics
-from tests.streams.standins import Kept, Offered
+from tests.streams.standins import TOPICS_TOML, Kept, Offered
 from tests.streams.test_lane import read_all, run_until
 from tests.streams.test_replay_topics import Fresh
 
-CONFIG = """\
+CONFIG = (
+    """\
 pack = "{pack}"
 state = "state"
 [kafka]
 bootstrap = "{bootstrap}"
-[topics]
-input = ["{prefix}payments"]
-decisions = "{prefix}decisions"
-alerts = "{prefix}alerts"
-dead_letters = "{prefix}dead-letters"
-journal = "{prefix}journal"
-control = "{prefix}control"
-packs = "{prefix}packs"
-events = "{prefix}events"
+"""
+    + TOPICS_TOML
+    + """\
 partitions = 3
 replication = 1
 [lane]
@@ -44,6 +39,7 @@ name = "{prefix}lane"
 session_timeout_ms = 1500
 merge_wait_ms = 5000
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -23,25 +23,21 @@ from sekisho.testing.kafka import KafkaBroker, free_ports
 from sekisho.testing.world import world_of
 from streams.scoring import PackScorer
 from streams.topics import create_topics
+from tests.streams.standins import TOPICS_TOML
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE_S = 240.0  # kernels may have to be compiled on a busy machine
-CONFIG = """\
+CONFIG = (
+    """\
 pack = "{pack}"
 state = "{name}-state"
 
 [kafka]
 bootstrap = "{bootstrap}"
 
-[topics]
-input = ["{prefix}payments"]
-decisions = "{prefix}decisions"
-alerts = "{prefix}alerts"
-dead_letters = "{prefix}dead-letters"
-journal = "{prefix}journal"
-control = "{prefix}control"
-packs = "{prefix}packs"
-events = "{prefix}events"
+"""
+    + TOPICS_TOML
+    + """\
 replication = 1
 
 [lane]
@@ -52,6 +48,7 @@ snapshot_every_s = 1
 [web]
 port = {port}
 """
+)
 
 
 class Worker:

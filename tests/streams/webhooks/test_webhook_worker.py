@@ -27,28 +27,21 @@ from streams.scoring import PackScorer
 from streams.topics import create_topics
 from streams.webhooks.commands import webhook_redeliver
 from streams.webhooks.receiver import verify
+from tests.streams.standins import TOPICS_TOML
 from tests.streams.webhooks.hooks_world import SECRET, Call, Receiver, answer, make_alert, raw_alert, until
 
 ROOT = Path(__file__).parents[3]
 KILLS = int(os.environ.get("SEKISHO_WEBHOOK_KILLS", "4"))
 TOKEN = "catch-up-token-of-the-case-tool"
-CONFIG = """\
+CONFIG = (
+    """\
 pack = "{pack}"
 state = "state-{name}"
 [kafka]
 bootstrap = "{bootstrap}"
-[topics]
-input = ["{prefix}payments"]
-decisions = "{prefix}decisions"
-alerts = "{prefix}alerts"
-dead_letters = "{prefix}dead-letters"
-journal = "{prefix}journal"
-control = "{prefix}control"
-packs = "{prefix}packs"
-deliveries = "{prefix}deliveries"
-webhooks = "{prefix}webhooks"
-undelivered = "{prefix}undelivered"
-events = "{prefix}events"
+"""
+    + TOPICS_TOML
+    + """\
 replication = 1
 [lane]
 name = "{prefix}lane"
@@ -56,6 +49,7 @@ session_timeout_ms = 1500
 [web]
 port = {port}
 """
+)
 HOOK = """\
 [[webhooks]]
 id = "{id}"

@@ -1,0 +1,31 @@
+"""What commands look at topics with: clients of the settings' cluster, and one way to say that it does not answer."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from sekisho.errors import SekishoError
+from sekisho.settings import Settings
+from streams.broker import BrokerError
+from streams.client import KafkaBroker
+
+
+class Desk:
+    """Clients for a command. Use as a context manager: methods raise BrokerError, leaving makes it a SekishoError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.broker = settings, KafkaBroker(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.broker.close()
+        if isinstance(error, BrokerError):
+            raise unanswered(error) from error
+
+
+def unanswered(error: BrokerError) -> SekishoError:
+    """What a user is told of a cluster that does not answer, or refuses."""
+    return SekishoError(str(error), "look at [kafka] in the settings and at the brokers")
