@@ -53,8 +53,8 @@ chaos: $(READY)  ## 200 kills, 30 zombies and 20 broker crashes on a real broker
 mutants: $(READY)  ## breaks the engine in 34 places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 
-bench: $(READY)  ## measures windows beside DuckDB, frame widths and late events, codecs, and the live path
-	$(BIN)/python -m bench
+bench: $(READY)  ## the standard workload: every stage and the whole; BENCH=--small tries it in a minute
+	$(BIN)/python -m bench --write $(BENCH)
 
 clean:  ## removes the environment and what was built
 	rm -rf $(VENV) dist out
