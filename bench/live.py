@@ -2,7 +2,7 @@
 
 python -m bench.live --rate 5000 --seconds 20                 # from producing to a read_committed reader
 python -m bench.live --rate 0 --payments 100000               # a backlog, as fast as it goes
-python -m bench.live --rate 5000 --delivery at-least-once
+python -m bench.live --rate 5000 --delivery at-least-once --pack standard
 
 Broker, worker, producer and reader are processes of their own. A decision keeps its event's key, and the key is the
 time at which the event was handed to the producer, so a decision tells its own latency.
@@ -11,72 +11,78 @@ time at which the event was handed to the producer, so a decision tells its own 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import os
 import signal
 import struct
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from bench.measure import Spent
+from bench.report import ROOT
+from bench.workload import PARTITIONS, standard
 from sekisho.packs import shipped_pack
 from sekisho.settings import load_settings
-from sekisho.testing.kafka import KafkaBroker, free_ports
+from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.worker import WorkerProcess, cpu_s
 from sekisho.testing.world import world_of
 from streams.topics import create_topics
 
-PARTITIONS = 4
 WARM_S = 20.0  # not measured: a broker that has just started compiles itself
 TICK_S = 0.001
 SETTINGS = """\
 pack = "{pack}"
-state = "state"
+state = "state-{name}"
 [kafka]
 bootstrap = "{bootstrap}"
 [topics]
 input = ["payments"]
+decisions = "{name}-decisions"
+alerts = "{name}-alerts"
+dead_letters = "{name}-dead-letters"
+journal = "{name}-journal"
+control = "{name}-control"
+packs = "{name}-packs"
+events = "{name}-events"
 replication = 1
 partitions = {partitions}
+input_retention_days = 3650
 [lane]
+name = "{name}"
 delivery = "{delivery}"
-[web]
-port = {port}
 """
 
+Payments = Sequence[tuple[bytes, int]]  # JSON, and when the log took it: milliseconds, 0 for now
 
-def payments(n: int, folder: Path) -> list[bytes]:
-    """Payments of the made-up bank, at most those among 400,000 events: about 129,000."""
+
+def demo_payments(n: int, folder: Path) -> Payments:
+    """Payments for the demo pack, at most those among 400,000 events: about 129,000."""
     file, made = folder / "world.jsonl", min(n * 4, 400_000)
     world_of(made).write_jsonl(file, made)
-    return [line for line in file.read_bytes().splitlines() if b'"type":"payment"' in line][:n]
+    return [(line, 0) for line in file.read_bytes().splitlines() if b'"type":"payment"' in line][:n]
 
 
-def produce(bootstrap: str, lines: list[bytes], rate: float) -> None:
-    """Each line at its moment, or all at once. The key is the moment: nanoseconds, monotonic."""
+def produce(bootstrap: str, payments: Payments, rate: float, topic: str = "payments", across: int = PARTITIONS) -> None:
+    """Each payment at its moment, or all at once. The key is the moment: nanoseconds, monotonic."""
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "queue.buffering.max.messages": 2_000_000})
-    started, sent = time.monotonic(), 0
-    while sent < len(lines):
-        due = min(len(lines), int((time.monotonic() - started) * rate)) if rate else min(len(lines), sent + 10_000)
+    started, sent, n = time.monotonic(), 0, len(payments)
+    while sent < n:
+        due = min(n, int((time.monotonic() - started) * rate)) if rate else min(n, sent + 10_000)
         for k in range(sent, due):
+            value, taken_ms = payments[k]
             key = struct.pack("<q", time.monotonic_ns())
-            producer.produce("payments", lines[k], key, partition=k % PARTITIONS)
+            producer.produce(topic, value, key, partition=k % across, timestamp=taken_ms)
         sent = due
         producer.poll(TICK_S if rate else 0)
     producer.flush(60)
 
 
-def read(bootstrap: str, count: int, pipe: Connection) -> None:
+def read(bootstrap: str, topic: str, count: int, pipe: Connection) -> None:
     """Latencies of `count` decisions, in the order in which they come."""
     consumer = Consumer(
         {
@@ -86,7 +92,7 @@ def read(bootstrap: str, count: int, pipe: Connection) -> None:
             "fetch.wait.max.ms": 10,
         }
     )
-    consumer.assign([TopicPartition("decisions", k, 0) for k in range(PARTITIONS)])
+    consumer.assign([TopicPartition(topic, k, 0) for k in range(PARTITIONS)])
     latencies: list[int] = []
     while len(latencies) < count:
         if (first := consumer.poll(1.0)) is None:
@@ -97,84 +103,47 @@ def read(bootstrap: str, count: int, pipe: Connection) -> None:
     consumer.close()
 
 
-class Worker:
-    """A worker's process, what its web side says, and the CPU that it has used."""
-
-    def __init__(self, folder: Path, broker: KafkaBroker, delivery: str) -> None:
-        self.config, self.port = folder / "sekisho.toml", free_ports(1)[0]
-        text = SETTINGS.format(
-            pack=shipped_pack("card_payments"), bootstrap=broker.bootstrap, partitions=PARTITIONS, delivery=delivery,
-            port=self.port,
-        )  # fmt: skip
-        self.config.write_text(text, "utf-8")
-        create_topics(load_settings(self.config), log_append=False)
-        self.log = folder / "worker.log"
-
-    def start(self) -> None:
-        with self.log.open("wb") as log:
-            command = [sys.executable, "-m", "sekisho", "worker", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def status(self) -> dict[str, Any]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=5) as answer:
-                found: dict[str, Any] = json.load(answer)
-        except (urllib.error.URLError, OSError):
-            return {}
-        return found
-
-    def wait(self, good: Callable[[dict[str, Any]], bool], seconds: float = 600) -> None:
-        deadline = time.monotonic() + seconds
-        while not good(self.status()):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"the worker does not come along: {self.log.read_text()[-2000:]}")
-            time.sleep(0.05)
-
-    def cpu_s(self) -> float:
-        return cpu_s(self.process.pid)
+def worker_on(broker: KafkaBroker, folder: Path, name: str, pack: Path, delivery: str) -> WorkerProcess:
+    """A worker that has not started yet, and its topics: `payments`, and those with its name."""
+    text = SETTINGS.format(pack=pack, name=name, bootstrap=broker.bootstrap, partitions=PARTITIONS, delivery=delivery)
+    worker = WorkerProcess(folder, name, text)
+    create_topics(load_settings(worker.config), log_append=False)
+    return worker
 
 
-def cpu_s(pid: int) -> float:
-    """User and system CPU of a process (Linux), seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def latency(worker: Worker, broker: KafkaBroker, lines: list[bytes], rate: float) -> None:
+def latency(worker: WorkerProcess, broker: KafkaBroker, payments: Payments, rate: float) -> None:
     """Produce at a rate; print the latencies of all but the first seconds."""
     worker.start()
     worker.wait(lambda status: status.get("phase") == "active")
-    spawn = multiprocessing.get_context("spawn")
+    n, spawn = len(payments), multiprocessing.get_context("spawn")
     mine, theirs = spawn.Pipe()
-    reader = spawn.Process(target=read, args=(broker.bootstrap, len(lines), theirs))
-    producer = spawn.Process(target=produce, args=(broker.bootstrap, lines, rate))
+    reader = spawn.Process(target=read, args=(broker.bootstrap, f"{worker.name}-decisions", n, theirs))
+    producer = spawn.Process(target=produce, args=(broker.bootstrap, payments, rate))
     reader.start()
     time.sleep(1.0)
     assert broker.process is not None
     before, brokers = worker.cpu_s(), cpu_s(broker.process.pid)
     producer.start()
-    if not mine.poll(len(lines) / rate + 60):
+    if not mine.poll(n / rate + 60):
         raise SystemExit(f"decisions are missing: {worker.status()}")
     found = mine.recv()[int(WARM_S * rate) :]
     used, brokers = worker.cpu_s() - before, cpu_s(broker.process.pid) - brokers
     p50, p90, p99, p999 = np.percentile(found, [50, 90, 99, 99.9])
     print(f"latency, ms: p50 {p50:.1f}   p90 {p90:.1f}   p99 {p99:.1f}   p99.9 {p999:.1f}   of {len(found):,} payments")
     batches = worker.status()["batches"]
-    print(f"CPU, us a payment: worker {used / len(lines) * 1e6:.1f}, broker {brokers / len(lines) * 1e6:.1f}")
-    print(f"{batches:,} batches of {len(lines) / batches:.0f}")
+    print(f"CPU, us a payment: worker {used / n * 1e6:.1f}, broker {brokers / n * 1e6:.1f}")
+    print(f"{batches:,} batches of {n / batches:.0f}")
     reader.join()
     producer.join()
 
 
-def throughput(worker: Worker, broker: KafkaBroker, lines: list[bytes]) -> None:
-    """A backlog, then the worker: payments a second from the first batch that is seen to the last."""
-    produce(broker.bootstrap, lines, 0)
+def backlog(worker: WorkerProcess, n: int) -> Spent:
+    """Decide n payments that wait in the topic; measured from the first batches that are seen to the last."""
     worker.start()
-    worker.wait(lambda status: status.get("events", 0) > 0)
-    before, began, first = worker.cpu_s(), time.monotonic(), worker.status()["events"]
-    worker.wait(lambda status: status["events"] >= len(lines))
-    used, took, events = worker.cpu_s() - before, time.monotonic() - began, len(lines) - first
-    print(f"throughput: {events / took:,.0f} payments/s; CPU {used / events * 1e6:.1f} us a payment in the worker")
+    first = worker.wait(lambda status: status.get("events", 0) > 0)["events"]
+    before, began = worker.cpu_s(), time.monotonic()
+    worker.wait(lambda status: status["events"] >= n)
+    return Spent(n - first, time.monotonic() - began, worker.cpu_s() - before)
 
 
 def main() -> None:
@@ -183,23 +152,36 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--payments", type=int, default=100_000, help="of a backlog")
     parser.add_argument("--delivery", default="exactly-once", choices=["exactly-once", "at-least-once"])
+    parser.add_argument("--pack", default="card_payments", choices=["card_payments", "standard"])
     options = parser.parse_args()
     count = int(options.rate * (options.seconds + WARM_S)) if options.rate else options.payments
     with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker") as broker:
         folder = Path(name)
-        lines = payments(count, folder)
-        size = sum(map(len, lines)) / len(lines)
-        print(f"{options.delivery}, {len(lines):,} payments of {size:.0f} bytes, {PARTITIONS} partitions", flush=True)
-        worker = Worker(folder, broker, options.delivery)
+        pack, payments = workload_of(options.pack, count, folder)
+        size = sum(len(value) for value, _ in payments) / len(payments)
+        print(
+            f"{options.delivery}, {len(payments):,} payments of {size:.0f} bytes, {PARTITIONS} partitions", flush=True
+        )
+        worker = worker_on(broker, folder, "bench", pack, options.delivery)
         try:
             if options.rate:
-                latency(worker, broker, lines, options.rate)
+                latency(worker, broker, payments, options.rate)
             else:
-                throughput(worker, broker, lines)
+                produce(broker.bootstrap, payments, 0)
+                spent = backlog(worker, len(payments))
+                cpu_us = 1e6 * spent.cpu_s / spent.events
+                print(f"throughput: {spent.events / spent.wall_s:,.0f} payments/s; CPU {cpu_us:.1f} us a payment")
         finally:
-            worker.process.send_signal(signal.SIGTERM)
-            worker.process.wait(60)
-            print(worker.log.read_text()[-600:] if worker.process.returncode else "", end="")
+            if worker.process is not None and worker.end(signal.SIGTERM):
+                print(worker.log.read_text()[-600:], end="")
+
+
+def workload_of(pack: str, n: int, folder: Path) -> tuple[Path, Payments]:
+    """A pack by its name, and payments for it."""
+    if pack != "standard":
+        return shipped_pack(pack), demo_payments(n, folder)
+    workload = standard(n, ROOT / "out" / "bench")
+    return workload.pack, [(message.value or b"", message.time_us // 1000) for message in workload.messages()]
 
 
 if __name__ == "__main__":

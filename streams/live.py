@@ -11,22 +11,18 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from sekisho.errors import SekishoError
 from sekisho.packs import shipped_pack
 from sekisho.settings import Settings, load_settings
-from sekisho.testing.kafka import BrokerError, KafkaBroker, free_ports, missing
+from sekisho.testing.kafka import BrokerError, KafkaBroker, missing
+from sekisho.testing.worker import WorkerProcess, wait_for
 from streams.broker import Partition
 from streams.client import KafkaBroker as Clients
 from streams.topics import create_topics
 
 _SEKISHO = (sys.executable, "-m", "sekisho")
-_PATIENCE_S = 300.0
 _SETTINGS = """\
 pack = "{pack}"
 state = "state-{name}"
@@ -37,38 +33,12 @@ input = ["payments"]
 replication = 1
 [lane]
 session_timeout_ms = 1500
-[web]
-port = {port}
 """
 
 
-class Worker:
-    """A worker's process, and what its web side says."""
-
-    def __init__(self, folder: Path, name: str, bootstrap: str) -> None:
-        self.name, self.port = name, free_ports(1)[0]
-        self.config, self.log = folder / f"{name}.toml", folder / f"{name}.log"
-        pack = shipped_pack("card_payments")
-        self.config.write_text(_SETTINGS.format(pack=pack, name=name, bootstrap=bootstrap, port=self.port), "utf-8")
-        with self.log.open("wb") as log:
-            command = [*_SEKISHO, "worker", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def status(self) -> dict[str, Any]:
-        """/status, or nothing while it does not answer. Raises SekishoError when the process has ended."""
-        if self.process.poll() is not None:
-            raise SekishoError(f"worker {self.name} has ended", f"read {self.log}")
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=5) as answer:
-                found: dict[str, Any] = json.load(answer)
-        except (urllib.error.URLError, OSError):
-            return {}
-        return found
-
-    def end(self, number: int) -> None:
-        """Send a signal and wait for the end."""
-        self.process.send_signal(number)
-        self.process.wait()
+def _worker(folder: Path, name: str, bootstrap: str) -> WorkerProcess:
+    pack = shipped_pack("card_payments")
+    return WorkerProcess(folder, name, _SETTINGS.format(pack=pack, name=name, bootstrap=bootstrap))
 
 
 def live(folder: Path, events: int, rate: float, say: Callable[[str], None]) -> int:
@@ -77,21 +47,23 @@ def live(folder: Path, events: int, rate: float, say: Callable[[str], None]) -> 
         raise BrokerError(lacking, "install a Java runtime of version 17 and Maven, or use docker compose")
     say("starting a broker (the first time Maven fetches it)")
     with KafkaBroker.start(folder / "broker") as broker:
-        workers = {name: Worker(folder, name, broker.bootstrap) for name in ("one", "two")}
+        workers = [_worker(folder, name, broker.bootstrap) for name in ("one", "two")]
         try:
+            for worker in workers:
+                worker.start()
             return _show(workers, events, rate, say)
         finally:
-            for worker in workers.values():
-                worker.process.kill()
+            for worker in workers:
+                worker.kill()
 
 
-def _show(workers: dict[str, Worker], events: int, rate: float, say: Callable[[str], None]) -> int:
-    settings = load_settings(workers["one"].config)
+def _show(workers: list[WorkerProcess], events: int, rate: float, say: Callable[[str], None]) -> int:
+    settings = load_settings(workers[0].config)
     create_topics(settings, log_append=False)
     say(f"broker at {settings.kafka.bootstrap}; two workers load their pack, the first time for a minute or two")
-    active = _wait(workers, lambda status: status.get("phase") == "active")
-    standby = next(worker for worker in workers.values() if worker is not active)
-    _wait({standby.name: standby}, lambda status: status.get("phase") == "following")
+    active, _ = wait_for(workers, lambda status: status.get("phase") == "active")
+    standby = next(worker for worker in workers if worker is not active)
+    standby.wait(lambda status: status.get("phase") == "following")
     say(f"worker {active.name} is active, worker {standby.name} stands by; {events:,} events at {rate:,.0f} a second")
 
     bank = [*_SEKISHO, "generate", "--config", str(active.config), "--events", str(events), "--rate", str(rate)]
@@ -101,7 +73,7 @@ def _show(workers: dict[str, Worker], events: int, rate: float, say: Callable[[s
         say(f"SIGKILL for worker {active.name}")
         active.end(signal.SIGKILL)
         started = time.monotonic()
-        _wait({standby.name: standby}, lambda status: status.get("phase") == "active")
+        standby.wait(lambda status: status.get("phase") == "active")
         say(f"worker {standby.name} has taken over after {time.monotonic() - started:.1f} s")
         _watch(standby, events, decisions, say)
         generator.wait()
@@ -112,18 +84,7 @@ def _show(workers: dict[str, Worker], events: int, rate: float, say: Callable[[s
     return subprocess.run(proof, check=False).returncode
 
 
-def _wait(workers: dict[str, Worker], good: Callable[[dict[str, Any]], bool]) -> Worker:
-    deadline = time.monotonic() + _PATIENCE_S
-    while time.monotonic() < deadline:
-        for worker in workers.values():
-            if good(worker.status()):
-                return worker
-        time.sleep(0.1)
-    logs = ", ".join(str(worker.log) for worker in workers.values())
-    raise SekishoError(f"nothing happened for {_PATIENCE_S:.0f} s", f"read {logs}")
-
-
-def _watch(worker: Worker, events: int, decisions: _Decisions, say: Callable[[str], None]) -> None:
+def _watch(worker: WorkerProcess, events: int, decisions: _Decisions, say: Callable[[str], None]) -> None:
     """Say once a second how far it is, with the newest decision, until so many events are decided."""
     while True:
         status = worker.status()
