@@ -172,10 +172,12 @@ class KafkaReader:
                 raw = [first, *self.consumer.consume(limit, 0)]
         except (KafkaException, RuntimeError) as error:
             raise BrokerError(str(error)) from error
-        records, ended = [], set()
+        records, ended = [], set[Partition]()
         for each in raw:
             if each.error() is None:
                 records.append(each)
+                if ended:  # told before this one came
+                    ended.discard((each.topic() or "", each.partition() or 0))
             elif each.error().code() == KafkaError._PARTITION_EOF:
                 ended.add((each.topic() or "", each.partition() or 0))
             else:

@@ -2,7 +2,11 @@
 
 partition 0:  10:00:01  10:00:04  10:00:05          taken: 01 02 03 04
 partition 1:  10:00:02  10:00:03                    left:  05, until partition 1 brings more,
-                                                           or its end is known, or merge_wait has passed
+                                                           or its end is known, or it was waited for long enough
+
+Long enough is merge_wait once all is at its end, as every payment waits with it. While there is a backlog nobody
+waits: then a partition is passed over only if it looks dead. Time counts from when the client had nothing more at hand,
+so that a lane that was busy deciding does not take its own delay for a partition's.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from sekisho.log import Message, merge_order
 from streams.broker import LostRecordsError, Partition, Reader
 
 _LOST_AFTER_S = 30.0
+_DEAD_AFTER_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Feed:
         self.full = max(1, buffer_events // max(1, len(positions)))
         self.paused: set[Partition] = set()
         self.ended: set[Partition] = set()
-        self.empty_since: dict[Partition, float] = dict.fromkeys(self.queues, float("-inf"))
+        self.caught_up: set[Partition] = set()  # those that were at their end once
+        self.empty_since: dict[Partition, float] = {}  # of those of which the client has nothing at hand
         self.lacking: Partition | None = None  # the partition that a record of the journal waits for: never paused
         self.lacking_since = 0.0
 
@@ -55,14 +61,15 @@ class Feed:
             self.queues[message.topic, message.partition].append(message)
         self.ended -= {(message.topic, message.partition) for message in polled.messages}
         self.ended |= set(polled.ended)
-        for partition, queue in self.queues.items():
-            if queue:
-                self.empty_since[partition] = now
+        self.caught_up |= self.ended
+        seen_all = len(polled.messages) < limit  # else more of any partition may be at hand
+        empty = {partition for partition, queue in self.queues.items() if not queue} if seen_all else set()
+        self.empty_since = {partition: self.empty_since.get(partition, now) for partition in empty}
         self._hold_back()
 
     def ready(self, limit: int, now: float) -> Slice | None:
         """The next slice, at most `limit` records, or None while there is nothing whose place in the order is known."""
-        open_ended = [p for p in self.queues if p not in self.ended and now - self.empty_since[p] < self.merge_wait_s]
+        open_ended = self._open_ended(now)
         if any(not self.queues[p] for p in open_ended) or not any(self.queues.values()):
             return None
         heads = {p: list(islice(queue, limit)) for p, queue in self.queues.items() if queue}
@@ -75,6 +82,14 @@ class Feed:
             if p in open_ended and len(head) == len(self.queues[p]):
                 cut = min(cut, int(ranks[last]) + 1)
         return self._taken([messages[i] for i in order[:cut]])
+
+    def _open_ended(self, now: float) -> list[Partition]:
+        """The partitions that may yet bring what belongs before the others' records, and are waited for."""
+        behind = self.queues.keys() - self.ended
+        backlog = any(self.queues[p] for p in behind)
+        patient_s = max(self.merge_wait_s, _DEAD_AFTER_S)
+        waits_s = {p: patient_s if backlog or p not in self.caught_up else self.merge_wait_s for p in behind}
+        return [p for p, wait_s in waits_s.items() if now - self.empty_since.get(p, now) < wait_s]
 
     def exactly(self, ranges: Sequence[Range], now: float) -> Slice | None:
         """The slice that the journal names, or None until all of it is buffered. Raises LostRecordsError."""

@@ -122,3 +122,21 @@ def test_a_standby_takes_over_warm(broker: KafkaBroker, prefix: str) -> None:
     second.close()
     assert second.fold.status.differences == 0 and second.fold.status.rebuilds == 1
     check(settings, prefix)
+
+
+def test_a_backlog_is_decided_in_the_logs_order(broker: KafkaBroker, prefix: str) -> None:
+    """L6: lanes that start behind a backlog decide it by record time, so that two of them say the same."""
+    settings = settings_for(broker.bootstrap, prefix)
+    create_topics(settings)
+    produce(settings, 30_000)
+    inputs = read_all(settings, settings.topics.input[0])
+    order = merged([[m for m in inputs if m.partition == k] for k in range(3)])
+    lane = lane_of(settings, prefix)
+    run_until(lane, 30_000)
+    lane.close()
+    decided = list[Message]()
+    for entry in read_all(settings, settings.topics.journal):
+        ranges = {(r.partition, r.first, r.end) for r in decode(entry.value or b"").ranges}
+        parts = [[m for m in inputs if m.partition == k and first <= m.offset < end] for k, first, end in ranges]
+        decided += merged(sorted(parts, key=lambda part: part[0].partition))
+    assert decided == order
