@@ -45,7 +45,7 @@ _SHARE = click.FloatRange(0, 1)
 )
 @click.option("--zone", default="Asia/Tokyo", show_default=True, help="The time zone of days and hours.")
 @click.option("--feedback", is_flag=True, help="Let decisions edit the log: what is declined never settles.")
-@click.option("--collapse", is_flag=True, help="Count only the first of each attempt_group.")
+@click.option("--collapse", is_flag=True, help="Count only the first of each attempt_group; both counts are shown.")
 @click.option(
     "--settle-after",
     "settle_after_us",
@@ -103,6 +103,7 @@ def backtest_command(
     from replay.backtest.records import Asked
     from replay.backtest.run import run_backtest
     from replay.backtest.view import show, watched
+    from replay.first_start import FirstStart
     from replay.pages.backtest_page import backtest_page
     from replay.report import inputs_of
     from replay.topic_input import TopicInput
@@ -120,7 +121,10 @@ def backtest_command(
     for topics in inputs:
         if isinstance(topics, TopicInput) and any(part.end is None for part in topics.ranges):
             raise SekishoError(f"{topics}: a back-test reads its log twice, and a topic grows", "bound it with to=..")
+    start = FirstStart()
     engines = [compile_pack(load_pack(pack), hash_key=os.urandom(16)) for pack in (current, candidate)]
+    for engine in engines:
+        start.finish(engine, inputs, 1)
     console = Console(highlight=False)
     with watched(console) as told:
         result = run_backtest(engines[0], engines[1], inputs, question, told)

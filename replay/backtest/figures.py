@@ -160,6 +160,9 @@ def _summary(case: Case, s: str, side: int) -> dict[str, Any]:
             count(*) FILTER (fraud AND NOT {s}_alerted) AS missed,
             {money} FILTER (fraud AND NOT {s}_alerted), 0) AS missed_minor,
             {money} FILTER (fraud AND {s}_stopped), 0) AS stopped_minor,
+            coalesce(sum(gross_minor) FILTER (fraud), 0) AS settled_minor,
+            coalesce(sum(net_minor) FILTER (fraud), 0) AS net_minor,
+            coalesce(sum(net_minor) FILTER (fraud AND NOT {s}_alerted), 0) AS missed_net_minor,
             count(*) FILTER (good) AS goods, count(*) FILTER (good AND {s}_alerted) AS goods_alerted,
             count(*) FILTER (refused AND NOT {s}_stopped) AS unknown,
             {money} FILTER (refused AND NOT {s}_stopped), 0) AS unknown_minor FROM counted""",
@@ -176,8 +179,8 @@ def _summary(case: Case, s: str, side: int) -> dict[str, Any]:
     )
     vdr = one(
         case.db,
-        f"""SELECT sum(amount_minor) FILTER (at_us >= first_us) / NULLIF(sum(amount_minor), 0)
-            FROM (SELECT amount_minor, at_us,
+        f"""SELECT coalesce(sum(gross_minor) FILTER (at_us >= first_us), 0) / NULLIF(sum(gross_minor), 0)
+            FROM (SELECT gross_minor, at_us,
                          min(CASE WHEN {s}_alerted THEN at_us END) OVER (PARTITION BY entity) AS first_us
                   FROM counted WHERE fraud AND entity IS NOT NULL)""",
     )

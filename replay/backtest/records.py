@@ -73,7 +73,8 @@ class Facts:
     outcomes_known, labels_known, balances_known: whether the log says such things.
     unresolved: share of the flips without a restoring set of up to three components.
     runs: how often the log was replayed until decisions and feedback agreed.   seconds: that it took.
-    notes: what a reader has to know, one sentence each (en).
+    labels_unmatched: payments that labels name and the log does not have.
+    order_assumed: nothing says when events arrived: each file's own order was taken.
     """
 
     asked: Asked
@@ -97,7 +98,8 @@ class Facts:
     unresolved: float
     runs: int
     seconds: float
-    notes: tuple[str, ...] = ()
+    labels_unmatched: int
+    order_assumed: bool
     format: int = FORMAT
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replay.backtest import budget, drift, figures, flips
@@ -30,7 +30,6 @@ from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 
 _FIRST, _LAST = -(2**63), 2**63 - 1
-_FAITHFUL = 0.99
 
 
 def _silent(read: float, events: int) -> None:
@@ -49,10 +48,13 @@ def run_backtest(
     Raises SekishoError where the packs read different logs, and where no payment counts.
     """
     started, log = time.perf_counter(), share_log(current, candidate)
-    roles = roles_of(log.pack, log.pack.schema)
+    roles, attempts = roles_of(log.pack, log.pack.schema), None
+    if asked.collapse:
+        attempts = run_backtest(current, candidate, inputs, replace(asked, collapse=False), told).tables["summary"]
     with tempfile.TemporaryDirectory(prefix="sekisho-backtest-") as name:
         case = _Run((current, candidate), log, roles, tuple(inputs), asked, Path(name), told)
-        return case.judged(*case.replayed(), started)
+        found = case.judged(*case.replayed(), started)
+    return found if attempts is None else replace(found, tables={**found.tables, "attempts": attempts})
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def _judged(
         _check_counted(case, seen)
         fidelity = one(db, "SELECT avg((recorded = current)::INT) FILTER (recorded IS NOT NULL) FROM counted")
         tables = {
-            "summary": figures.summary(case, fidelity), "outcomes": figures.outcomes(case),
+            "summary": figures.summary(case, fidelity), "attempts": figures.fitted("attempts", []),
+            "outcomes": figures.outcomes(case),
             "transitions": figures.transitions(case), "ranges": figures.ranges(case),
             "development": figures.development(case), "typologies": figures.typologies(case),
             "rules": figures.rules(case), "overlaps": figures.overlaps(case), "thresholds": figures.thresholds(case),
@@ -197,7 +200,8 @@ def _facts(
         unresolved=seen.unresolved / seen.flips if seen.flips else 0.0,
         runs=max((track.runs for track in sweep.tracks.values() if isinstance(track, FeedbackTrack)), default=1),
         seconds=seconds,
-        notes=tuple(_notes(case, fidelity)),
+        labels_unmatched=_unmatched(case),
+        order_assumed=_order_assumed(sweep, inputs),
     )
 
 
@@ -208,23 +212,15 @@ def _strategy(sweep: Sweep, side: int) -> Strategy:
     return Strategy(engine.pack.name, engine.pack.hash, models, alerting, sweep.tracks[sweep.sides[side]].digest)
 
 
-def _notes(case: Case, fidelity: float | None) -> list[str]:
-    """What a reader must know before the figures."""
-    notes = []
-    if fidelity is not None and fidelity < _FAITHFUL:
-        notes.append(
-            f"CURRENT decides as was recorded in only {fidelity:.1%} of the payments: it is not the strategy that made"
-            " this history, or others decided too."
-        )
-    if not case.known.outcomes:
-        notes.append("The log has no outcomes: every payment is taken as approved and settled.")
-    if not case.known.labels:
-        notes.append("The log has no labels: nothing is known of fraud, and no payment is presumed good.")
+def _unmatched(case: Case) -> int:
     labelled = "SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL"
-    unknown = one(case.db, f"SELECT count(*) FROM ({labelled}) ANTI JOIN payments USING (payment_id)")
-    if unknown:
-        notes.append(f"{unknown:,} payments that labels name are not in the log; their labels count for nothing.")
-    return notes
+    return int(one(case.db, f"SELECT count(*) FROM ({labelled}) ANTI JOIN payments USING (payment_id)"))
+
+
+def _order_assumed(sweep: Sweep, inputs: Sequence[Input | TopicInput]) -> bool:
+    """Whether nothing says when some events arrived, so that a file's own order was taken."""
+    ingest = sweep.engines[CURRENT].pack.policy.ingest
+    return not ingest and any(isinstance(source, Input) and not source.arrived_at for source in inputs)
 
 
 def backtest(

@@ -14,6 +14,7 @@ from rules.records import OUTCOMES, AlertPolicy
 from sekisho.compile import Engine
 
 STOPPED = (OUTCOMES.index("hold"), OUTCOMES.index("decline"))
+BACK = ("reversed", "refunded", "recalled")
 GOOD_CLASSES = ("dispute_not_fraud", "genuine_confirmed")
 MATURE = 0.95  # of a typology's verdicts are in
 
@@ -69,7 +70,7 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
         db,
         f"""
         CREATE TABLE judged AS SELECT *, {flags} FROM (
-            SELECT p.*, h.recorded, h.refused, v.class AS label_class, v.first_us AS labelled_us,
+            SELECT p.*, h.recorded, h.refused, {_lost(outcomes)}, v.class AS label_class, v.first_us AS labelled_us,
                    CASE WHEN v.verdict = 'fraud' THEN 'fraud' WHEN v.verdict IS NOT NULL THEN v.verdict
                         WHEN {outcomes} AND NOT coalesce(h.settled, false) THEN 'censored'
                         WHEN p.at_us > {late} THEN 'immature' ELSE 'presumed_good' END AS truth,
@@ -89,6 +90,15 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
                   FROM judged WHERE excluded IS NULL""",
     )
     return Known(outcomes, known, development, maturity)
+
+
+def _lost(outcomes: bool) -> str:
+    """Columns: what settled of a payment (gross), and what of that did not come back (net)."""
+    if not outcomes:
+        return "p.amount_minor AS gross_minor, p.amount_minor AS net_minor"
+    gross = "CASE WHEN h.settled THEN coalesce(h.settled_minor, p.amount_minor) ELSE 0 END"
+    net = f"CASE WHEN h.all_back THEN 0 ELSE greatest(0, {gross} - coalesce(h.back_minor, 0)) END"
+    return f"{gross} AS gross_minor, {net} AS net_minor"
 
 
 def make_verdicts(db: Db, roles: Roles, known: str) -> None:
@@ -114,15 +124,18 @@ def make_verdicts(db: Db, roles: Roles, known: str) -> None:
 
 
 def make_happened(db: Db, as_known_us: int) -> None:
-    """What was applied first, and whether the payment was refused in the end, as table `happened`."""
+    """What was applied first, whether the payment was refused in the end, what settled and came back: `happened`."""
     code = " ".join(f"WHEN '{name}' THEN {k}" for k, name in enumerate(OUTCOMES))
     last = OUTCOMES.index("decline")
     make(
         db,
         f"""CREATE OR REPLACE TABLE happened AS
         SELECT payment_id, coalesce(arg_min(code, n), CASE WHEN bool_or(settled) THEN 0 END)::TINYINT AS recorded,
-               bool_or(settled) AS settled, arg_max(code, n) = {last} AND NOT bool_or(settled) AS refused
-        FROM (SELECT payment_id, n, CASE status {code} END AS code, status IN ('settled', 'partial') AS settled
+               bool_or(settled) AS settled, arg_max(code, n) = {last} AND NOT bool_or(settled) AS refused,
+               sum(outcome_minor) FILTER (settled) AS settled_minor,
+               sum(outcome_minor) FILTER (back) AS back_minor, bool_or(back AND outcome_minor IS NULL) AS all_back
+        FROM (SELECT payment_id, n, CASE status {code} END AS code, status IN ('settled', 'partial') AS settled,
+                     status IN {sql_list(BACK)} AS back, outcome_minor
               FROM followups WHERE NOT is_label AND payment_id IS NOT NULL AND status IS NOT NULL
                                AND at_us <= {as_known_us}) GROUP BY payment_id""",
     )
@@ -133,6 +146,6 @@ def _delays(db: Db, fraud: tuple[str, ...]) -> tuple[Any, Any, Any]:
     found = arrays(
         db,
         f"""SELECT v.class, p.at_us, v.first_us FROM verdicts v JOIN payments p USING (payment_id)
-                           WHERE NOT v.reversed AND v.class IN {sql_list(fraud)} ORDER BY p.n""",
+            WHERE p.fate <> {SKIPPED} AND NOT v.reversed AND v.class IN {sql_list(fraud)} ORDER BY p.n""",
     )
     return found["class"].astype(str), found["at_us"], found["first_us"]

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from replay.backtest.records import Backtest, Facts
 from replay.backtest.sweep import Told
+from replay.pages.backtest_answer import warnings
+from replay.pages.say import Say
 
-_FAITHFUL = 0.99
 _MOST_CAUSES = 8
 _LINES = (  # column of `summary`, in English, in Japanese, what it is
     ("payments", "payments", "取引", "count"),
@@ -24,6 +25,7 @@ _LINES = (  # column of `summary`, in English, in Japanese, what it is
     ("caught", "  alerted", "  検知", "count"),
     ("caught_minor", "  alerted, amount", "  検知金額", "money"),
     ("missed_minor", "  missed, amount", "  見逃し金額", "money"),
+    ("net_minor", "  net loss by known frauds", "  判明した不正の純損失", "money"),
     ("prevented_minor", "  prevented, amount", "  阻止金額", "money"),
     ("goods_alerted", "good payments alerted", "正常取引の誤検知", "count"),
     ("false_positive_ratio", "  for each fraud alerted", "  検知した不正1件あたり", "ratio"),
@@ -42,6 +44,7 @@ _WORDS = {
     "causes": ("because of", "原因"), "flips": ("payments", "取引"), "amount": ("amount", "金額"),
     "found": ("frauds found / lost", "不正の検知 増 / 減"), "good": ("good hit / freed", "誤検知 増 / 減"),
     "not": ("not counted", "集計対象外"), "more": ("... and {} more", "... ほか{}件"),
+    "attempts": ("the same with every attempt counted", "全ての試行を数えた場合"),
     "range": ("immature payments may hide", "未成熟の取引に潜む不正（5〜95％）"),
 }  # fmt: skip
 
@@ -61,22 +64,29 @@ def watched(console: Console) -> Iterator[Told]:
 def show(result: Backtest, console: Console, lang: str = "en") -> None:
     """Print the summary of a back-test."""
     at, facts = int(lang == "ja"), result.facts
-    for note in facts.notes:
-        console.print(f"! {note}", style="yellow")
-    rows = {row["strategy"]: row for row in result.tables["summary"].to_pylist()}
-    table = Table(title=_title(facts, at), title_justify="left", title_style="bold")
+    for warning in warnings(Say(lang, facts.currency, facts.exponent, facts.asked.zone), facts):
+        console.print(f"! {warning}", style="yellow")
+    _sides(result, "summary", _title(facts, at), console, at)
+    if result.tables["attempts"].num_rows:
+        _sides(result, "attempts", _WORDS["attempts"][at], console, at)
+    _ranges(result, console, at)
+    _causes(result, console, at)
+    for row in result.tables["excluded"].to_pylist():
+        console.print(f"{_WORDS['not'][at]}: {row['payments']:,} {row['reason'].replace('_', ' ')}", style="dim")
+
+
+def _sides(result: Backtest, name: str, title: str, console: Console, at: int) -> None:
+    """The strategies beside each other; measures that no strategy has are left out."""
+    rows = {row["strategy"]: row for row in result.tables[name].to_pylist()}
+    table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column()
     for strategy in rows:
         table.add_column(_WORDS[strategy][at], justify="right")
     for column, *names, what in _LINES:
         values = [row[column] for row in rows.values()]
         if any(value not in (None, 0) for value in values) or column in ("frauds", "payments"):
-            table.add_row(names[at], *(_text(value, what, facts) for value in values))
+            table.add_row(names[at], *(_text(value, what, result.facts) for value in values))
     console.print(table)
-    _ranges(result, console, at)
-    _causes(result, console, at)
-    for row in result.tables["excluded"].to_pylist():
-        console.print(f"{_WORDS['not'][at]}: {row['payments']:,} {row['reason'].replace('_', ' ')}", style="dim")
 
 
 def _title(facts: Facts, at: int) -> str:

@@ -42,15 +42,19 @@ def case_of(result: Backtest, lang: str) -> Case:
     return Case(facts, {name: table.to_pylist() for name, table in result.tables.items()}, say)
 
 
-def warnings(case: Case) -> list[str]:
-    """What a reader must know before any figure, from the facts; the run's own notes are English."""
-    say, facts, found = case.say, case.facts, []
+def warnings(say: Say, facts: Facts) -> list[str]:
+    """What a reader must know before any figure."""
+    found = []
     if facts.fidelity is not None and facts.fidelity < FAITHFUL:
         found.append(say("warn.fidelity", share=say.share(facts.fidelity, 2)))
     if not facts.outcomes_known:
         found.append(say("warn.outcomes"))
     if not facts.labels_known:
         found.append(say("warn.labels"))
+    if facts.labels_unmatched:
+        found.append(say("warn.unmatched", n=say.count(facts.labels_unmatched)))
+    if facts.order_assumed:
+        found.append(say("warn.order"))
     return found
 
 

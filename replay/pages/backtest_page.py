@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 from replay.backtest.records import Backtest
 from replay.pages import backtest_flips, backtest_plots
-from replay.pages.backtest_answer import Case, answer, case_of, warnings
+from replay.pages.backtest_answer import Case, Row, answer, case_of, warnings
 from replay.pages.blocks import Cell, Column, Page, Section, Table
 from replay.pages.render import render
 from replay.pages.say import NOTHING, Say
@@ -21,6 +21,7 @@ _FRAME = ("skip", "warning", "contents", "data", "none")
 _SIDES = (  # column of `summary`, how it is written
     ("payments", "count"), ("amount_minor", "money"), ("frauds", "count"), ("fraud_minor", "money"),
     ("caught", "count"), ("caught_minor", "money"), ("missed", "count"), ("missed_minor", "money"),
+    ("settled_minor", "money"), ("net_minor", "money"), ("missed_net_minor", "money"),
     ("stopped_minor", "money"), ("prevented_minor", "money"), ("goods", "count"), ("goods_alerted", "count"),
     ("false_positive_ratio", "ratio"), ("adr", "share"), ("a_fpr", "ratio"), ("vdr", "share"), ("touched", "count"),
     ("touched_good", "count"), ("unknown", "count"), ("unknown_minor", "money"), ("alert_groups", "count"),
@@ -48,7 +49,7 @@ def backtest_page(result: Backtest, lang: str = "en") -> str:
         backtest_plots.drift(case), _excluded(case), _terms(case), _facts(case, result),
     ]  # fmt: skip
     title = say("title", name=facts.candidate.name)
-    return render(Page(lang, title, lead, warnings(case), sections, {name: say(name) for name in _FRAME}))
+    return render(Page(lang, title, lead, warnings(say, facts), sections, {name: say(name) for name in _FRAME}))
 
 
 def fingerprint(result: Backtest) -> str:
@@ -67,17 +68,24 @@ def written(say: Say, kind: str) -> Callable[[Any], str]:
 
 
 def _sides(case: Case) -> Section:
-    """Every figure of the strategies beside each other, with the difference."""
-    say, rows = case.say, []
+    """Every figure of the strategies beside each other, with the difference; with `--collapse`, both ways to count."""
+    say = case.say
+    tables = [_side_by_side(case, case.rows["summary"], say("sides.caption"), say("sides.note"))]
+    if case.rows["attempts"]:
+        tables.append(_side_by_side(case, case.rows["attempts"], say("attempts.caption"), say("attempts.note")))
+    return Section("sides", say("sides"), tables=tables)
+
+
+def _side_by_side(case: Case, found: Sequence[Row], caption: str, note: str) -> Table:
+    say, rows, sides = case.say, [], {row["strategy"]: row for row in found}
     for name, kind in _SIDES:
-        values = [case.summary[strategy][name] for strategy in case.strategies]
-        before, after = case.summary["current"][name], case.summary["candidate"][name]
+        values = [sides[strategy][name] for strategy in case.strategies]
+        before, after = sides["current"][name], sides["candidate"][name]
         moved = after - before if after is not None and before is not None else None
         cells = [Cell(say(f"side.{name}")), *(Cell(written(say, kind)(value)) for value in values)]
         rows.append([*cells, Cell(_difference(say, kind, moved))])
     columns = [Column(say("measure"), "text"), *(Column(say.name("strategy", name)) for name in case.strategies)]
-    table = Table(say("sides.caption"), [*columns, Column(say("difference"))], rows, say("sides.note"))
-    return Section("sides", say("sides"), tables=[table])
+    return Table(caption, [*columns, Column(say("difference"))], rows, note)
 
 
 def _difference(say: Say, kind: str, moved: float | None) -> str:
@@ -210,13 +218,13 @@ def _facts(case: Case, result: Backtest) -> Section:
         (say("facts.known"), say.time(facts.as_known_us)), (say("facts.fidelity"), say.share(facts.fidelity, 4)),
         (say("facts.balances"), say("yes" if facts.balances_known else "no")),
         (say("facts.unresolved"), say.share(facts.unresolved, 2)), (say("facts.runs"), say.count(facts.runs)),
+        (say("facts.order"), say("facts.order.assumed" if facts.order_assumed else "facts.order.known")),
     ]  # fmt: skip
     rows += [
         (say("facts.maturity", typology=say.name("typology", name or "all")), say.days(us))
         for name, us in facts.maturity_us.items()
     ]
     rows += [(say("facts.asked", name=name), _asked(value)) for name, value in asdict(facts.asked).items()]
-    rows += [(say("facts.note"), note) for note in facts.notes]
     rows.append((say("facts.seconds"), say.real(facts.seconds, 1)))
     columns = [Column(say("facts.what"), "text"), Column(say("facts.value"), "code")]
     table = Table(say("facts.caption"), columns, [[Cell(name), Cell(value)] for name, value in rows])

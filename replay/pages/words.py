@@ -39,6 +39,14 @@ _FRAME: Words = {
         "The log has no labels: nothing is known of fraud, and no payment is presumed good.",
         "ログにラベルがないため、不正の有無は不明です。正常とみなした取引もありません。",
     ),
+    "warn.unmatched": (
+        "{n} payments that labels name are not in the log; their labels count for nothing.",
+        "ラベルが指す取引のうち{n}件がログにありません。それらのラベルは集計に影響しません。",
+    ),
+    "warn.order": (
+        "Nothing says when events arrived: each file's own order was taken.",
+        "イベントの到着時刻が示されていないため、ファイル内の順序を到着順とみなしています。",
+    ),
 }
 _COMMON: Words = {
     "strategy": ("strategy", "戦略"),
@@ -160,6 +168,9 @@ _SIDES: Words = {
     "side.caught_minor": ("amount of frauds that alert", "検知した不正金額"),
     "side.missed": ("known frauds that do not alert", "見逃した不正"),
     "side.missed_minor": ("amount of frauds that do not alert", "見逃した不正金額"),
+    "side.settled_minor": ("of the known frauds, settled (gross loss)", "うち決済済みの不正金額（総損失）"),
+    "side.net_minor": ("of that, not recovered (net loss)", "うち未回収の金額（純損失）"),
+    "side.missed_net_minor": ("net loss by frauds that do not alert", "見逃した不正の純損失"),
     "side.stopped_minor": ("fraud held or declined", "保留・拒否した不正金額"),
     "side.prevented_minor": ("fraud prevented", "阻止した不正金額"),
     "side.goods": ("payments known or presumed good", "正常取引（推定を含む）"),
@@ -175,6 +186,11 @@ _SIDES: Words = {
     "side.alert_groups": ("groups of alerts", "アラート群"),
     "side.notifications": ("notifications", "通知"),
     "side.fidelity": ("as recorded (fidelity)", "記録との一致率"),
+    "attempts.caption": ("The same with every attempt counted", "全ての試行を数えた場合"),
+    "attempts.note": (
+        "The table above counts the first attempt of each group; the others, and what followed them, never happened.",
+        "上の表は各グループの最初の試行だけを数え、以後の試行とその結果は起きなかったものとします。",
+    ),
     "history": ("Outcomes: from what to what", "判定の変化"),
     "history.text": (
         "Each cell has payments and money. A payment that was declined in history and is approved now has no truth: it "
@@ -399,8 +415,8 @@ _END: Words = {
     ),
     "term.vdr": ("VDR", "VDR"),
     "meaning.vdr": (
-        "Fraud money at and after a customer's first detection, of all its fraud money.",
-        "顧客の不正金額のうち、初回検知以降に当たる金額の割合。",
+        "Settled fraud money at and after a customer's first detection, of all of it.",
+        "顧客の決済済み不正金額のうち、初回検知以降に当たる金額の割合。",
     ),
     "term.immature": ("immature", "未成熟"),
     "meaning.immature": (
@@ -458,7 +474,9 @@ _END: Words = {
     "facts.runs": ("times the log was replayed", "再生回数"),
     "facts.maturity": ("presumed good from this age on, {typology}", "正常とみなす経過日数（{typology}）"),
     "facts.asked": ("asked: {name}", "指定：{name}"),
-    "facts.note": ("note", "注記（英語）"),
+    "facts.order": ("arrival order", "到着順"),
+    "facts.order.known": ("stated by the log", "ログに記載"),
+    "facts.order.assumed": ("assumed: each file's own order", "ファイル内の順序と仮定"),
     "facts.seconds": ("seconds it took", "所要秒数"),
 }
 _DECISION: Words = {

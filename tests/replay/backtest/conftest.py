@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 from random import Random
 
+import lightgbm
+import numpy as np
 import pytest
 
+from models.card import Feature, ModelCard, write_card
+from replay.backtest.records import DAY_US
+from replay.run import Recorder, run
+from replay.sources import Input, read_log
 from sekisho.compile import compile_pack
 from sekisho.load import load_pack
+from sekisho.state import new_state
 
 PACK = """
 [pack]
@@ -31,6 +39,9 @@ attempt_group = {{ type = "id" }}
 card_id = {{ type = "id", pii = "account" }}
 payee_id = {{ type = "id" }}
 amount = {{ type = "money", currency = "JPY" }}
+balance = {{ type = "money", currency = "JPY" }}
+known_at = {{ type = "time" }}
+occurred_at = {{ type = "time" }}
 outcome = {{ type = "category" }}
 outcome_amount = {{ type = "money", currency = "JPY" }}
 label_class = {{ type = "category" }}
@@ -41,7 +52,7 @@ kind = "label"
 names = ["payment_id", "card_id"]
 class = "label_class"
 reversal = "label_reversal"
-fraud = ["fraud"]
+fraud = ["fraud", "scam_authorised"]
 
 [[legs]]
 when = "kind = 'outcome' AND outcome = 'settled' AND payee_id IS NOT NULL"
@@ -115,6 +126,9 @@ def engines(packs):
 
 
 SECOND_US = 1_000_000
+HOUR_US, DAYS = 3600 * SECOND_US, 44
+FRAUDS, GOODS = ("fraud", "scam_authorised"), ("dispute_not_fraud", "genuine_confirmed")
+TIMES = {"event_time", "recorded_at", "known_at", "occurred_at"}
 START_US = 1_767_571_200_000_000  # 2026-01-05
 
 
@@ -173,7 +187,7 @@ def write_log(file, events):
     lines = []
     for event in events:
         known = {name: value for name, value in event.items() if value is not None}
-        lines.append(json.dumps(known | {name: clock(known[name]) for name in ("event_time", "recorded_at")}))
+        lines.append(json.dumps(known | {name: clock(known[name]) for name in TIMES & known.keys()}))
     file.write_text("\n".join(lines) + "\n")
     return file
 
@@ -182,3 +196,86 @@ def write_log(file, events):
 def make_log(tmp_path):
     """make_log(seed): the file of a random world."""
     return lambda seed, payments=40: write_log(tmp_path / f"world{seed}.jsonl", random_world(seed, payments))
+
+
+def long_world(seed, per_day=14):
+    """Six weeks of a small bank: customers pay each other; retries, refusals, refunds; verdicts late or reversed."""
+    rng, events = Random(seed), []
+    for k in range(DAYS * per_day):
+        at = START_US + rng.randrange(DAYS * DAY_US // SECOND_US) * SECOND_US
+        amount, name = rng.randint(50, 400), f"p{k}"
+        payment = {
+            "event_id": f"e{k}", "event_time": at, "recorded_at": at + rng.choice((0, 0, 2)) * SECOND_US,
+            "payment_id": name, "card_id": f"card{rng.randint(0, 20):04}", "amount": amount,
+            "payee_id": rng.choice((None, f"card{rng.randint(0, 20):04}", "elsewhere")),
+            "balance": rng.choice((None, None, rng.randint(20, 500))),
+        }  # fmt: skip
+        events += [payment, *_followups(rng, payment)]
+        if rng.random() < 0.1:  # the same payment twice: the second is a duplicate
+            events.append(payment | {"recorded_at": payment["recorded_at"] + SECOND_US})
+    return sorted(events, key=lambda event: event["recorded_at"])
+
+
+def _followups(rng, payment):
+    name, amount, out, now = payment["payment_id"], payment["amount"], [], payment["recorded_at"]
+
+    def add(delay_us, **fields):
+        at = now + delay_us
+        out.append({"event_id": f"{name}:{len(out)}", "event_time": at, "recorded_at": at, **fields})
+
+    fate = rng.random()
+    if fate < 0.2:
+        add(SECOND_US, kind="outcome", payment_id=name, outcome="decline")
+    elif fate < 0.95:
+        add(SECOND_US, kind="outcome", payment_id=name, outcome=rng.choice(("approve", "hold")))
+        settled = rng.choice((amount, amount // 2, None))
+        status = "partial" if settled == amount // 2 else "settled"
+        add(60 * SECOND_US, kind="outcome", payment_id=name, outcome=status, outcome_amount=settled)
+        if rng.random() < 0.3:
+            back = rng.choice((amount // 4, amount, None))
+            add(DAY_US, kind="outcome", payment_id=name, outcome=rng.choice(("refunded", "recalled", "reversed")),
+                outcome_amount=back)  # fmt: skip
+    if rng.random() < 0.35:
+        delay = rng.choice((HOUR_US, DAY_US, 5 * DAY_US, 12 * DAY_US))
+        names = {"payment_id": name} if rng.random() < 0.8 else {"card_id": payment["card_id"]}
+        known = rng.choice((None, now + delay - HOUR_US // 2))
+        verdict = rng.choice((*FRAUDS, *FRAUDS, *FRAUDS, *GOODS, "first_party"))
+        names["occurred_at"] = payment["event_time"]
+        add(delay, kind="label", label_class=verdict, known_at=known, **names)
+        if rng.random() < 0.2:
+            add(delay + DAY_US, kind="label", label_class=verdict, label_reversal=True, **names)
+    return out
+
+
+def with_model(folder, calibration=None):
+    """A small model beside a pack: the larger and the more often, the more suspicious."""
+    rng = np.random.default_rng(1)
+    x = np.column_stack([rng.integers(50, 400, 4000), rng.integers(1, 6, 4000)]).astype(float)
+    y = rng.random(4000) < 1 / (1 + np.exp(-(x[:, 0] / 60 + x[:, 1] - 8)))
+    names = ("amount", "payments")
+    data = lightgbm.Dataset(x, y, feature_name=list(names))
+    settings = {"objective": "binary", "num_leaves": 31, "verbose": -1, "num_threads": 1}
+    model = lightgbm.train(settings, data, 30).model_to_string().encode()
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    card = ModelCard(
+        "fraud", sha256(model).hexdigest(), tuple(map(Feature, names)), when, when, len(y), int(y.sum()), "me", "tests",
+        calibration=calibration,
+    )  # fmt: skip
+    (folder / "models").mkdir()
+    (folder / "models" / "fraud.txt").write_bytes(model)
+    (folder / "models" / "fraud.toml").write_text(write_card(card))
+    with (folder / "pack.toml").open("a") as pack:
+        pack.write('\n[[models]]\nfile = "models/fraud.txt"\ncard = "models/fraud.toml"\n')
+    return folder
+
+
+def records_of(engine, file, folder):
+    """The decisions and alerts that `replay run` writes, as JSON: decisions by event_id, no duplicates."""
+    folder.mkdir()
+    decisions, alerts = folder / "decisions.jsonl", folder / "alerts.jsonl"
+    with Recorder(engine, decisions, alerts=alerts) as recorder:
+        for part in run(engine, new_state(engine), read_log(engine, [Input(file)])):
+            recorder.record(part)
+    found = [json.loads(line) for line in decisions.read_text().splitlines()]
+    alerted = [json.loads(line) for line in alerts.read_text().splitlines()]
+    return {each["event_id"]: each for each in found if "duplicate_of" not in each}, alerted

@@ -1,7 +1,6 @@
-"""Whole back-tests of small worlds: figures recomputed in plain Python, causes by re-execution, no look-ahead."""
+"""Whole back-tests of small worlds: figures recomputed in plain Python, no look-ahead."""
 
 import json
-from itertools import combinations
 
 import pytest
 
@@ -53,32 +52,6 @@ def test_frauds_and_unknowns_are_counted_as_by_hand(world):
     assert row["caught"] + row["missed"] == row["frauds"]
 
 
-def test_each_minimal_set_restores_and_no_part_of_it_does(world, engines, tmp_path):
-    """The packs that the sets stand for are written out and run: only the whole set gives CURRENT's outcome."""
-    result, events = world
-    log, runs = [Input(write_log(tmp_path / "world.jsonl", events))], {}
-
-    def outcome_with(undone, payment):
-        if undone not in runs:
-            names = {name.removeprefix("rule:") for name in undone}
-            rules = {id: rule for id, rule in CANDIDATE.items() if id not in names}
-            rules |= {id: CURRENT[id] for id in names if id in CURRENT}
-            pack = write_pack(tmp_path / str(len(runs)), "hybrid", rules)
-            table = run_backtest(engines[0], compile_pack(load_pack(pack)), log, ASKED).frame("flips")
-            runs[undone] = dict(zip(table.payment_id, table.candidate, strict=True))
-        return runs[undone].get(payment)  # None: it is no flip, so it has CURRENT's outcome
-
-    flips = result.frame("flips")
-    assert len(flips) > 5 and (flips.cause != "unresolved").all()
-    for flip in flips.itertuples():
-        for group in flip.restoring.split(" | "):
-            names = frozenset(group.split("+"))
-            assert outcome_with(names, flip.payment_id) is None
-            for size in range(len(names)):
-                for part in combinations(sorted(names), size):
-                    assert outcome_with(frozenset(part), flip.payment_id) is not None
-
-
 def test_what_comes_later_changes_nothing_before(engines, tmp_path):
     """Events appended at the end leave every earlier decision, cause and verdict as it was."""
     events = random_world(5, payments=60)
@@ -120,5 +93,27 @@ def test_labels_a_day_later_change_nothing_before_them(engines, tmp_path):
     for name, log in (("as_it_was", events), ("moved", sorted(moved, key=lambda event: event["recorded_at"]))):
         frame = run_backtest(*engines, [Input(write_log(tmp_path / f"{name}.jsonl", log))], ASKED).frame("flips")
         frame = frame[frame.at_us < first - 10_000_000].sort_values("event_id")
+        found.append(frame[["event_id", "current", "candidate", "restoring"]].to_dict("records"))
+    assert found[0] == found[1] and len(found[0]) > 3
+
+
+def test_record_time_is_read_as_the_pack_spells_it(engines, tmp_path):
+    """The same log with its arrival in milliseconds: the same flips."""
+    events = random_world(9, payments=60)
+    plain = write_log(tmp_path / "plain.jsonl", events)
+    (tmp_path / "spelled.jsonl").write_text("".join(
+        json.dumps(json.loads(line) | {"took": event["recorded_at"] // 1000}) + "\n"
+        for line, event in zip(plain.read_text().splitlines(), events, strict=True)
+    ))  # fmt: skip
+    spelled = []
+    for name, rules in (("current", CURRENT), ("candidate", CANDIDATE)):
+        pack = write_pack(tmp_path / name, name, rules, record_time="took")
+        text = (pack / "pack.toml").read_text()
+        as_ms = 'record_time = "took"\nrecord_time_encoding = "epoch_ms"'
+        (pack / "pack.toml").write_text(text.replace('record_time = "took"', as_ms))
+        spelled.append(compile_pack(load_pack(pack)))
+    found = []
+    for pair, log in ((engines, "plain"), (spelled, "spelled")):
+        frame = run_backtest(*pair, [Input(tmp_path / f"{log}.jsonl")], ASKED).frame("flips")
         found.append(frame[["event_id", "current", "candidate", "restoring"]].to_dict("records"))
     assert found[0] == found[1] and len(found[0]) > 3

@@ -31,7 +31,7 @@ def facts(**changed):
         Facts(
             Asked(), strategy, replace(strategy, name=EVIL, hash="b" * 64), {"log.jsonl": "e" * 32}, 1000, 2, 0,
             90 * DAY_US, 30 * DAY_US, 60 * DAY_US, 90 * DAY_US, {"": 30 * DAY_US}, "JPY", 0, 0.97, True, True, False,
-            0.0, 1, 3.5,
+            0.0, 1, 3.5, 0, False,
         ),
         **changed,
     )  # fmt: skip
@@ -56,7 +56,9 @@ def a_row(spec, k):
 
 def result(rows=6, **changed):
     tables = {
-        name: pa.Table.from_pylist([a_row(spec, k) for k in range(3 if name == "summary" else rows)], spec.schema)
+        name: pa.Table.from_pylist(
+            [a_row(spec, k) for k in range(3 if name in ("summary", "attempts") else rows)], spec.schema
+        )
         for name, spec in TABLES.items()
     }
     return Backtest(facts(**changed), tables)
