@@ -25,6 +25,7 @@ from sekisho.wire.plan import WirePlan, json_path
 
 Row = Mapping[str, object]
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
+KEYED = len("label-") + 16  # how many characters all ids of one request with a key have in common
 _EPOCH = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 
 
@@ -56,7 +57,8 @@ def label_events(
     """The rows as label events, and those that are none. Keys are the pack's fields, by name or as they are read.
 
     now_us: the event time of rows without one.   key: of the request; equal rows of two requests are two labels.
-    Equal rows of one request, or of two without a key, have one id. Raises NoLabelsError.
+    Equal rows of one request, or of two without a key, have one id. All ids of a key begin alike, see `request_of`.
+    Raises NoLabelsError.
     """
     if pack.labels is None or pack.labels.kind not in pack.schema.kinds:
         raise NoLabelsError(f"pack {pack.name}: it has no labels", "add a [labels] table and its kind to pack.toml")
@@ -114,8 +116,17 @@ def _lacks(labels: LabelPolicy, given: Mapping[str, Any], nameless: bool) -> str
 
 
 def _id(given: Mapping[str, Any], key: str) -> str:
-    content = json.dumps([key, sorted((name, str(value)) for name, value in given.items())], ensure_ascii=False)
-    return f"label-{sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+    content = json.dumps(sorted((name, str(value)) for name, value in given.items()), ensure_ascii=False)
+    return f"{request_of(key)}-{_digest(content)[:16]}" if key else f"label-{_digest(content)}"
+
+
+def request_of(key: str) -> str:
+    """How the ids of a request with this key begin, but for those that its rows bring."""
+    return f"label-{_digest(key)}"[:KEYED]
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _record(pack: Pack, given: Mapping[str, Any], now_us: int) -> bytes:

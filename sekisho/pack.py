@@ -47,7 +47,7 @@ class LabelPolicy:
 
     kind: the kind of label events.   names: fields that say what is labelled, the first not NULL counts.
     class_field and reversal_field: the fields that hold the class and whether it takes a verdict back.
-    fraud: the classes that map to 1.
+    fraud: the classes that map to 1.   dispositions: which class an alert's disposition means; others mean none.
     """
 
     kind: str = "label"
@@ -55,6 +55,7 @@ class LabelPolicy:
     class_field: str = "label_class"
     reversal_field: str = ""
     fraud: tuple[str, ...] = ("fraud",)
+    dispositions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def _zone(table: Table) -> str:
 
 def _labels(document: Document, schema: Schema) -> LabelPolicy:
     base = LabelPolicy()
-    table = document.table("labels", known=("kind", "names", "class", "reversal", "fraud"))
+    table = document.table("labels", known=("kind", "names", "class", "reversal", "fraud", "dispositions"))
     names = table.texts("names", base.names, schema.by_name)
     class_field = table.choice("class", schema.by_name, base.class_field)
     reversal = table.choice("reversal", ("", *schema.by_name), "")
@@ -211,7 +211,16 @@ def _labels(document: Document, schema: Schema) -> LabelPolicy:
         class_field=class_field,
         reversal_field=reversal,
         fraud=table.texts("fraud", base.fraud),
+        dispositions=_dispositions(document, table, names),
     )
+
+
+def _dispositions(document: Document, labels: Table, names: tuple[str, ...]) -> dict[str, str]:
+    """Which label an alert's disposition gives to the payments of the alert."""
+    table = document.table("labels", "dispositions")
+    if table.values and "payment_id" not in names:
+        labels.refuse("names", "dispositions label payments, and names lacks payment_id", 'add "payment_id"')
+    return {word: table.text(word) for word in table.values}
 
 
 def _alert(document: Document, schema: Schema) -> AlertPolicy:

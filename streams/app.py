@@ -32,7 +32,8 @@ from streams.metrics import render_metrics
 from streams.packs import PackRoom
 from streams.scoring import PackScorer
 from streams.snapshots import FolderSnapshots
-from streams.webhooks.service import WebhookService, add_pages
+from streams.webhooks.pages import add_catch_up_page
+from streams.webhooks.service import WebhookService
 
 LOG = logging.getLogger("sekisho")
 LANE, WEBHOOKS = "lane", "webhooks"
@@ -128,7 +129,7 @@ def make_app(settings: Settings, only: str = "") -> WorkerApp:
 
     _pages(app, lane, webhooks)
     if webhooks:
-        add_pages(app, settings)
+        add_catch_up_page(app, settings)
     if lane:
         add_label_page(app, settings, lane.reading)
     return app

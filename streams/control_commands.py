@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -19,6 +19,7 @@ from sekisho.settings import load_settings
 from streams.commands import CONFIG
 
 if TYPE_CHECKING:
+    from sekisho.labels import LabelEvent
     from sekisho.pack import Pack
     from streams.events import EventDesk
 
@@ -191,7 +192,10 @@ def snooze(group: str, until: int, by: str, note: str, file: Path) -> None:
 @_NOTE
 @CONFIG
 def close(group: str, disposition: str, by: str, note: str, file: Path) -> None:
-    """End the group: it is told closed, and the next alert of its key opens another."""
+    """End the group: it is told closed, and the next alert of its key opens another.
+
+    A disposition may label its payments, as of the command `disposition`.
+    """
     _mark(file, by, note, CLOSE, group, None, disposition)
 
 
@@ -202,7 +206,10 @@ def close(group: str, disposition: str, by: str, note: str, file: Path) -> None:
 @_NOTE
 @CONFIG
 def disposition(group: str, word: str, by: str, note: str, file: Path) -> None:
-    """Say with WORD what came of it: false_positive, unable_to_contact ... This is no label: send one, too."""
+    """Say with WORD what came of it: false_positive, unable_to_contact ...
+
+    Where the pack's [labels] dispositions map WORD to a class, the payments that were alerted so far are labelled.
+    """
     _mark(file, by, note, DISPOSITION, group, None, word)
 
 
@@ -215,18 +222,40 @@ def _group(value: str) -> str:
 
 def _mark(file: Path, by: str, note: str, *what: Any) -> None:
     with open_desk(file) as desk:
-        _tell(desk, AlertMark(*_head(by, note), *what), f"{what[0]} of {what[1]}")
+        mark = AlertMark(*_head(by, note), *what)
+        labels, told = _meant(desk, mark) if mark.disposition else ([], "")
+        _tell(desk, mark, f"{mark.action} of {mark.group}", labels)
+        if told:
+            click.echo(told)
 
 
-def _tell(desk: EventDesk, control: Control, what: str) -> None:
-    """Send it, once it is known to be a good one."""
+def _meant(desk: EventDesk, mark: AlertMark) -> tuple[list[LabelEvent], str]:
+    """The labels that a disposition means in the running pack, and what is said of them."""
+    from sekisho.compile import compile_pack, wire_plan
+    from streams.dispositions import labels_of, members_of
+
+    pack, topics = running_pack(desk), desk.settings.topics
+    words = pack.labels.dispositions if pack.labels else {}
+    if mark.disposition not in words:
+        known = ", ".join(f"{word} means {label_class}" for word, label_class in words.items())
+        return [], f"{mark.disposition} labels nothing; in pack {pack.name} {known or 'no disposition does'}"
+    members = members_of(mark.group, desk.read([topics.alerts]))
+    if not members.payments and not members.nameless:
+        return [], f"nothing is labelled: no alert of the group is left on {topics.alerts}"
+    labels = labels_of(pack, wire_plan(compile_pack(pack)), mark, list(members.payments))
+    nameless = f"; {len(members.nameless):,} members have no payment_id" if members.nameless else ""
+    return labels, f"{len(labels):,} payments are labelled {words[mark.disposition]}{nameless}"
+
+
+def _tell(desk: EventDesk, control: Control, what: str, labels: Sequence[LabelEvent] = ()) -> None:
+    """Send it, once it is known to be a good one, and the labels behind it."""
     from sekisho.wire.controls import Fault, decode_control, encode_control
     from sekisho.wire.reasons import REASONS
 
     found = decode_control(encode_control(control))
     if isinstance(found, Fault):
         raise click.UsageError(f"{found.key}: {REASONS[found.code].what}; {REASONS[found.code].fix}")
-    desk.tell([control])
+    desk.send([(control.id.encode(), encode_control(control)), *((each.id.encode(), each.raw) for each in labels)])
     click.echo(f"{what}; event {control.id} on {desk.settings.topics.events}")
 
 

@@ -13,12 +13,9 @@ import click
 from sekisho.errors import SekishoError
 from sekisho.settings import load_settings
 from sekisho.webhook_settings import Webhook, WebhookReader
+from streams.commands import CONFIG
 from streams.webhooks.policy import Answer
 
-_CONFIG = click.option(
-    "--config", "file", type=click.Path(path_type=Path, dir_okay=False), default=Path("sekisho.toml"),
-    show_default=True, envvar="SEKISHO_CONFIG", help="The settings' file.",
-)  # fmt: skip
 _MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"])
 
 
@@ -34,7 +31,7 @@ def webhook_secret(ed25519: bool) -> None:
 
     Put it where [[webhooks]] reads it, and give it to the receiver.
     """
-    from streams.webhooks.signing import new_key_pair, new_secret
+    from streams.webhooks.message import new_key_pair, new_secret
 
     for line in new_key_pair() if ed25519 else (new_secret(),):
         click.echo(line)
@@ -42,7 +39,7 @@ def webhook_secret(ed25519: bool) -> None:
 
 @webhook.command("test")
 @click.argument("url", required=False)
-@_CONFIG
+@CONFIG
 @click.option("--subscriber", default="", help="Call this one of the settings, with its secrets and certificates.")
 @click.option("--secret-env", default="WEBHOOK_SECRET", show_default=True, help="For URL: where the secret stands.")
 @click.option("--allow", multiple=True, help="For URL: a network that is refused otherwise, as 127.0.0.1.")
@@ -81,7 +78,7 @@ def webhook_listen(port: int, secret_env: tuple[str, ...], catch_up: str, token_
 
 @webhook.command("redeliver")
 @click.argument("subscriber")
-@_CONFIG
+@CONFIG
 @click.option("--id", "ids", multiple=True, help="An alert's id; may be given several times.")
 @click.option("--from-sequence", type=click.IntRange(1), help="From this sequence on.")
 @click.option("--to-sequence", type=click.IntRange(1), help="Up to this sequence, with it.")
@@ -102,8 +99,8 @@ def webhook_redeliver(
     """
     from streams.broker import BrokerError
     from streams.desk import unanswered
+    from streams.webhooks.archive import redeliver
     from streams.webhooks.records import Delivery
-    from streams.webhooks.redeliver import redeliver
     from streams.webhooks.service import clients
 
     if not (ids or from_sequence or to_sequence or since or until):
@@ -118,7 +115,7 @@ def webhook_redeliver(
     settings = load_settings(file)
     _subscriber(file, subscriber)
     try:
-        count = redeliver(clients(settings), settings.topics.deliveries, subscriber, None, chosen)
+        count = redeliver(clients(settings), settings.topics.deliveries, subscriber, low - 1, chosen)
     except BrokerError as error:
         raise unanswered(error) from error
     click.echo(f"{count:,} alerts go to {subscriber} again")
@@ -129,7 +126,7 @@ async def _call(webhook: Webhook) -> tuple[Answer, float]:
     import time
     from uuid import uuid4
 
-    from streams.webhooks.payload import Message
+    from streams.webhooks.message import Message
     from streams.webhooks.sender import Sender
 
     sender = Sender(webhook)

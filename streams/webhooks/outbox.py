@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any
 
 from sekisho.webhook_settings import Webhook
-from streams.webhooks.payload import Message
+from streams.webhooks.message import Message
 from streams.webhooks.policy import DELIVERED, GONE, Answer, Breaker, delay_s, pause_s
 
 WINDOW = 200

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sekisho.log import Message as Record
+from streams.webhooks.message import Alert
 from streams.webhooks.outbox import Undelivered
-from streams.webhooks.payload import Alert
 
 ROUTER = b"router"
 Place = tuple[int, int, int]

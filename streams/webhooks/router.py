@@ -18,7 +18,7 @@ from sekisho.log import Message as Record
 from sekisho.settings import TopicSettings
 from sekisho.webhook_settings import Webhook
 from streams.broker import Broker, BrokerError, FencedError, Leadership, Partition, Reader, Send, Writer
-from streams.webhooks.office import Office
+from streams.webhooks.couriers import Office
 from streams.webhooks.outbox import Outbox
 from streams.webhooks.records import ROUTER, Place, Routed, encode_delivery, encode_undelivered, subscriber_key
 

@@ -21,9 +21,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from sekisho.errors import SekishoError
 from sekisho.webhook_settings import Webhook
 from streams.webhooks.addresses import AddressRefused, guarded_socket
-from streams.webhooks.payload import Message
+from streams.webhooks.message import Message, headers_of
 from streams.webhooks.policy import Answer
-from streams.webhooks.signing import headers_of
 
 _MOST_READ = 64 * 1024
 Resolve = Callable[..., list[Any]]

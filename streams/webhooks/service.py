@@ -1,4 +1,4 @@
-"""Webhooks inside the Faust worker: the router in a thread, the couriers on Faust's loop, the pages on its web side."""
+"""Webhooks inside the Faust worker: the router in a thread, the couriers on Faust's loop."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from threading import Event, Thread
 
-import faust
-from faust.web import Request, Response, View
 from mode import Service
 
 from sekisho.settings import Settings
 from streams.client import KafkaBroker
-from streams.webhooks.catch_up import Archive
-from streams.webhooks.clock import SystemClock
-from streams.webhooks.office import CourierOffice
-from streams.webhooks.pages import CatchUp
+from streams.webhooks.couriers import CourierOffice, SystemClock
 from streams.webhooks.router import ROUTING, WAITING, Router
 from streams.webhooks.sender import Sender, tls_context
 
@@ -113,13 +108,3 @@ _FIGURES = (
     ("open", "gauge", "messages read and not delivered yet, 200 at most; the rest waits on the topic"),
     ("breaker", "gauge", "1 while a receiver that fails is only probed"),
 )
-
-
-def add_pages(app: faust.App, settings: Settings) -> None:
-    """What subscribers may ask."""
-    catch_up = CatchUp(settings.webhooks, Archive(clients(settings), settings.topics.deliveries))
-
-    async def alerts(view: View, request: Request) -> Response:
-        return await catch_up.alerts(view, request)
-
-    app.page("/v1/alerts")(alerts)

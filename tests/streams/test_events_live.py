@@ -26,6 +26,7 @@ from tests.streams.test_lane import read_all
 from tests.streams.test_worker import Worker
 
 TOKEN = "a token for labels in tests"
+MEANS = 'dispositions = { fraud_confirmed = "fraud" }\n'
 WHO = ("--by", "sato", "--why", "a test")
 
 
@@ -36,7 +37,11 @@ class Bank:
         pack = folder / "pack"
         (pack / "lists").mkdir(parents=True)
         (pack / "lists/blocked.csv").write_text("value,starts,expires\nc9,,\n")
-        for name, text in (("pack.toml", PACK + ALERT), ("features.sql", FEATURES), ("rules.yaml", RULES + BLOCKED)):
+        for name, text in (
+            ("pack.toml", PACK + MEANS + ALERT),
+            ("features.sql", FEATURES),
+            ("rules.yaml", RULES + BLOCKED),
+        ):
             (pack / name).write_text(text, "utf-8")
         self.worker, self.sent, self.told = Worker(folder, "one", broker.bootstrap, prefix), 0, 0
         config = self.worker.config
@@ -116,7 +121,8 @@ def test_what_people_say_and_learn_reaches_the_next_decision_and_the_proof(bank:
     assert status == 400 and answer["refused"] == [{"label": 1, "why": "it names nothing; give one of payment_id"}]
     status, answer = bank.post(verdict, key="k1")
     assert status == 202 and answer["accepted"] == 1
-    assert bank.post(verdict, key="k1") == (202, answer) and bank.post([verdict], key="k1")[0] == 422
+    other = [verdict | {"label_class": "genuine"}]
+    assert bank.post(verdict, key="k1") == (202, answer) and bank.post(other, key="k1")[0] == 422
     bank.told += 1
     bank.wait(bank.settings.topics.events, 1)
     assert outcome(bank.pay("c1")) == ("decline", ["known_fraud"], [])
@@ -139,7 +145,13 @@ def test_what_people_say_and_learn_reaches_the_next_decision_and_the_proof(bank:
     alerts = [json.loads(m.value or b"") for m in read_all(bank.settings, bank.settings.topics.alerts)]
     held = next(each for each in alerts if each["outcome"] == "hold")
     bank.tells(alert, "ack", held["group_id"], "--by", "suzuki")
-    bank.tells(alert, "close", held["group_id"], "--disposition", "fraud_confirmed", "--by", "suzuki", "--note", "seen")
+    words = ("close", held["group_id"], "--disposition", "fraud_confirmed", "--by", "suzuki", "--note", "seen")
+    assert "1 payments are labelled fraud" in bank.tells(alert, *words)
+    bank.told += 1
+    bank.wait(bank.settings.topics.events, bank.told)
+    assert outcome(bank.pay("c2")) == ("hold", ["third_payment", "blocked"], ["known_fraud"])
+    told = bank.tells(alert, "disposition", held["group_id"], "unable_to_contact", "--by", "suzuki")
+    assert "unable_to_contact labels nothing; in pack small fraud_confirmed means fraud" in told
     alerts = [json.loads(m.value or b"") for m in read_all(bank.settings, bank.settings.topics.alerts)]
     closed = next(each for each in alerts if each["kind"] == "closed")
     assert [(mark["action"], mark["by"]) for mark in closed["marks"]] == [
@@ -152,6 +164,8 @@ def test_what_people_say_and_learn_reaches_the_next_decision_and_the_proof(bank:
     bank.worker.start()
     bank.worker.wait(lambda status: status.get("phase") == "active")
     assert outcome(bank.pay("c1")) == ("review", ["third_payment"], ["known_fraud"])
+    assert bank.post(verdict, key="k1") == (202, answer), "the key is remembered by the log, not by the worker"
+    assert len(read_all(bank.settings, bank.settings.topics.events)) == bank.told
     bank.tells(rule, "unmute", "known_fraud", *WHO)
     assert outcome(bank.pay("c1")) == ("decline", ["third_payment", "known_fraud"], [])
 

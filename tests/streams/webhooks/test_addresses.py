@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from streams.webhooks.addresses import why_refused
-from streams.webhooks.payload import message_of
+from streams.webhooks.message import message_of
 from streams.webhooks.sender import Sender
 from tests.streams.webhooks.hooks_world import make_alert, webhook
 

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
+from streams.webhooks.message import message_of
 from streams.webhooks.outbox import WINDOW, Item, Outbox
-from streams.webhooks.payload import message_of
 from streams.webhooks.policy import Answer, delay_s, pause_s
 from tests.streams.webhooks.hooks_world import make_alert, webhook
 

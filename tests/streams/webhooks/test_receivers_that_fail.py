@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from streams.webhooks.courier import Courier
+from streams.webhooks.couriers import Courier
+from streams.webhooks.message import message_of
 from streams.webhooks.outbox import Item, Outbox
-from streams.webhooks.payload import message_of
 from streams.webhooks.sender import Sender
 from tests.streams.webhooks.hooks_world import Answers, Call, FakeClock, Receiver, answer, make_alert, webhook
 

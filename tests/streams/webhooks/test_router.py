@@ -11,11 +11,10 @@ import pytest
 from sekisho.settings import TopicSettings
 from streams.broker import BrokerError, Send
 from streams.simulated import Cluster, SimulatedBroker
-from streams.webhooks.catch_up import Archive
-from streams.webhooks.feed import Assembler
+from streams.webhooks.archive import Archive, redeliver
+from streams.webhooks.deliveries import Assembler
 from streams.webhooks.outbox import Outbox
 from streams.webhooks.records import decode_delivery
-from streams.webhooks.redeliver import redeliver
 from streams.webhooks.router import ROUTING, Router
 from tests.streams.webhooks.hooks_world import make_alert, raw_alert, webhook
 
@@ -165,7 +164,7 @@ def archive_of(count: int) -> tuple[Cluster, SimulatedBroker, Archive]:
 def test_what_was_missed_is_found_by_halving() -> None:
     """Any sequence of any subscriber, as a scan of the whole topic finds it."""
     cluster, broker, archive = archive_of(2600)
-    redeliver(broker, TOPICS.deliveries, "all", None, lambda delivery, sequence: sequence < 4)
+    redeliver(broker, TOPICS.deliveries, "all", 0, lambda delivery, sequence: sequence < 4)
     for name in ("all", "large"):
         scanned = [d.to[name][0] for d in deliveries(cluster) if name in d.to and d.sequences is not None]
         for after in (0, 1, 7, 499, 1250, scanned[-1] - 1, scanned[-1], scanned[-1] + 10):
@@ -179,7 +178,7 @@ def test_a_redelivery_is_the_same_message() -> None:
     cluster, broker, _ = archive_of(80)
     before = {item.first: item for item, _ in Assembler(HOOKS[1]).add(cluster.committed(TOPICS.deliveries)[0])}
     target = before[max(before)]
-    count = redeliver(broker, TOPICS.deliveries, "large", None, lambda d, sequence: sequence == target.last)
+    count = redeliver(broker, TOPICS.deliveries, "large", 0, lambda d, sequence: sequence == target.last)
     assert count == target.last - target.first + 1
     *_, (again, _) = Assembler(HOOKS[1]).add(cluster.committed(TOPICS.deliveries)[0])
     assert again.again and again.message == target.message

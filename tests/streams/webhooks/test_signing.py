@@ -14,9 +14,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook as Reference
 
-from streams.webhooks.payload import message_of
+from streams.webhooks.message import headers_of, message_of, new_key_pair, new_secret
 from streams.webhooks.receiver import verify
-from streams.webhooks.signing import headers_of, new_key_pair, new_secret
 from tests.streams.webhooks.hooks_world import OTHER_SECRET, SECRET, make_alert, webhook
 
 MESSAGE = message_of("case-tool", "internal", 17, [make_alert(17)])

@@ -12,9 +12,8 @@ from click.testing import CliRunner, Result
 from sekisho.errors import SekishoError
 from streams.commands import config
 from streams.webhooks.commands import webhook
-from streams.webhooks.payload import message_of
+from streams.webhooks.message import headers_of, message_of
 from streams.webhooks.receiver import Inbox, Listener
-from streams.webhooks.signing import headers_of
 from tests.streams.webhooks.hooks_world import OTHER_SECRET, SECRET, make_alert
 from tests.streams.webhooks.hooks_world import webhook as subscriber
 

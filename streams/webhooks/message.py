@@ -1,21 +1,28 @@
-"""What a receiver is sent: a Standard Webhooks body around one alert, or around several. No wall clock in it.
+"""What a receiver is sent: a Standard Webhooks body around one alert, or around several, and signatures over it.
 
     {"type":"alert.opened","timestamp":"...Z","subscriber":"case-tool","first_sequence":17,"sequence":17,"data":{...}}
     {"type":"alert.batch","timestamp":"...Z","subscriber":"case-tool","first_sequence":17,"sequence":19,
      "data":[{"type":"alert.opened","timestamp":"...Z","sequence":17,"data":{...}}, ...]}
 
-Sequences have no gaps: a receiver that has seen up to n, and gets first_sequence > n + 1, has missed something.
+Sequences have no gaps: a receiver that has seen up to n, and gets first_sequence > n + 1, has missed something. The
+time of a try is in its headers, not in the body. v1 is HMAC-SHA256, v1a is ed25519; both are over id.time.body.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from standardwebhooks import Webhook as Signer
+
 from rules.alert_records import stable_id
-from sekisho.webhook_settings import AUDIENCES
+from sekisho.webhook_settings import AUDIENCES, Webhook
 
 _INTERNAL = AUDIENCES[0]
 # What may leave the bank towards a customer: nothing that says why (tipping off is illegal).
@@ -55,5 +62,38 @@ def entry(sequence: int, alert: Alert, audience: str) -> dict[str, Any]:
     return {"type": f"alert.{alert['kind']}", "timestamp": alert["event_time"], "sequence": sequence, "data": data}
 
 
+def headers_of(webhook: Webhook, id: str, body: bytes, at_s: float) -> dict[str, str]:
+    """The headers of one try. Every live secret signs, so that a receiver may hold the old one or the new one."""
+    at, text = datetime.fromtimestamp(int(at_s), UTC), body.decode()
+    signatures = [Signer(secret).sign(id, at, text) for secret in webhook.secrets]
+    if webhook.ed25519:
+        signed = _private(webhook.ed25519).sign(f"{id}.{int(at_s)}.".encode() + body)
+        signatures.append(f"v1a,{base64.b64encode(signed).decode()}")
+    return {
+        "content-type": "application/json",
+        "user-agent": "sekisho",
+        "webhook-id": id,
+        "webhook-timestamp": str(int(at_s)),
+        "webhook-signature": " ".join(signatures),
+    }
+
+
+def new_secret() -> str:
+    """A secret for HMAC."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def new_key_pair() -> tuple[str, str]:
+    """A private and a public key for ed25519."""
+    seed = secrets.token_bytes(32)
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    return tuple(f"{name}_{base64.b64encode(raw).decode()}" for name, raw in (("whsk", seed), ("whpk", public)))  # type: ignore[return-value]
+
+
 def _bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _private(key: str) -> Ed25519PrivateKey:
+    """The key of a seed, or of a seed followed by its public key."""
+    return Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.removeprefix("whsk_"))[:32])

@@ -1,22 +1,116 @@
-"""All couriers of a worker: made when it may deliver, ended when it may not, asked what must be saved."""
+"""Delivery on an event loop: a courier for each subscriber, so that a slow or dead one delays no other.
+
+Time and chance come from outside, so that a test's hour takes no time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sekisho.webhook_settings import Webhook
 from streams.broker import Broker
-from streams.webhooks.clock import Clock
-from streams.webhooks.courier import Courier, Sends
-from streams.webhooks.feed import Feed
-from streams.webhooks.outbox import Outbox, Undelivered
+from streams.webhooks.deliveries import DeliveryFeed
+from streams.webhooks.message import Message
+from streams.webhooks.outbox import Item, Outbox, Undelivered
+from streams.webhooks.policy import Answer
 
 _PATIENCE_S = 30.0
 _FEED_ENDS_S = 2.0
 _T = TypeVar("_T")
 Saves = tuple[list[tuple[str, dict[str, Any]]], list[Undelivered]]
+
+
+class Clock(Protocol):
+    """What delivery knows of time and chance."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+
+    def chance(self) -> float:
+        """In [0, 1)."""
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the event is set, at most so long."""
+
+
+class SystemClock:
+    """The machine's."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def chance(self) -> float:
+        """In [0, 1)."""
+        return random.random()
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Until the event is set, at most so long."""
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+class Sends(Protocol):
+    """What a courier asks of streams.webhooks.sender.Sender."""
+
+    async def send(self, message: Message, at_s: float) -> Answer:
+        """One try."""
+
+    async def close(self) -> None:
+        """Let go."""
+
+
+class Courier:
+    """Runs on an event loop. Everything of the outbox happens there."""
+
+    def __init__(self, outbox: Outbox, sender: Sends, clock: Clock) -> None:
+        self.outbox, self.sender, self.clock = outbox, sender, clock
+        self.news = asyncio.Event()
+        self._tries: set[asyncio.Task[None]] = set()
+
+    def take(self, items: list[tuple[Item, int]], next_offset: int) -> None:
+        """Messages from the topic, each with the offset behind it, and how far it is read."""
+        for item, behind in items:
+            self.outbox.take(item, behind)
+        self.outbox.skip(next_offset)
+        if items:
+            self.news.set()
+
+    def lose(self, offsets: list[int]) -> None:
+        """Open items whose records are gone."""
+        for offset in offsets:
+            self.outbox.lose(offset)
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled; what is in flight is cancelled with it."""
+        try:
+            while True:
+                now = self.clock.now()
+                for item in self.outbox.ready(now):
+                    task = asyncio.create_task(self._try(item))
+                    self._tries.add(task)
+                    task.add_done_callback(self._tries.discard)
+                self.news.clear()
+                await self.clock.wait(self.news, self.outbox.wake_s(now))
+        finally:
+            for task in self._tries:
+                task.cancel()
+            await self.sender.close()
+
+    async def _try(self, item: Item) -> None:
+        assert item.message is not None
+        try:
+            answer = await self.sender.send(item.message, self.clock.now())
+        except Exception as error:  # a mistake of ours must neither lose the item nor stop the others
+            answer = Answer(None, f"the call failed here ({type(error).__name__})")
+        self.outbox.landed(item, answer, self.clock.now(), self.clock.chance())
+        self.news.set()
 
 
 class Office(Protocol):
@@ -46,7 +140,7 @@ class CourierOffice:
     ) -> None:
         self.loop, self.broker, self.topic, self.clock, self.sender, self.log = loop, broker, topic, clock, sender, log
         self.couriers: dict[str, Courier] = {}
-        self.feeds: list[Feed] = []
+        self.feeds: list[DeliveryFeed] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -82,9 +176,9 @@ class CourierOffice:
             self._tasks[name] = asyncio.create_task(courier.run())
             self.feeds.append(self._feed(courier))
 
-    def _feed(self, courier: Courier) -> Feed:
+    def _feed(self, courier: Courier) -> DeliveryFeed:
         outbox, call = courier.outbox, self.loop.call_soon_threadsafe
-        return Feed(
+        return DeliveryFeed(
             self.broker, self.topic, outbox.webhook, outbox.next_offset, outbox.items, lambda: outbox.has_room,
             lambda items, behind: call(courier.take, items, behind), lambda offsets: call(courier.lose, offsets),
             self.log,

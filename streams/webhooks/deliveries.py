@@ -8,8 +8,8 @@ from threading import Event, Thread
 from sekisho.log import Message as Record
 from sekisho.webhook_settings import Webhook
 from streams.broker import Broker, BrokerError, LostRecordsError
+from streams.webhooks.message import message_of
 from streams.webhooks.outbox import Item
-from streams.webhooks.payload import message_of
 from streams.webhooks.records import Delivery, decode_delivery
 
 _AT_ONCE = 100
@@ -55,8 +55,8 @@ class Assembler:
         return Item(parts[0].offset, first, last, parts[0].time_s, again, message=message)
 
 
-class Feed:
-    """Brings first the contents of the items that a restart has left without, then what is new."""
+class DeliveryFeed:
+    """Brings first the messages that open items lack since a restart, then what is new. lacking: these items."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Feed:
         topic: str,
         webhook: Webhook,
         start: int,
-        without: Mapping[int, Item],
+        lacking: Mapping[int, Item],
         has_room: Callable[[], bool],
         take: Take,
         lose: Lose,
@@ -72,7 +72,7 @@ class Feed:
     ) -> None:
         self.broker, self.partition, self.webhook, self.log = broker, (topic, 0), webhook, log
         self.start_at: int | None = start
-        self.without = dict(without)
+        self.lacking = dict(lacking)
         self.has_room, self.take, self.lose = has_room, take, lose
         self.stopping = Event()
         self.thread = Thread(target=self._run, name=f"feed {webhook.id}", daemon=True)
@@ -98,32 +98,32 @@ class Feed:
 
     def _pass_over(self) -> None:
         """The worker was away for longer than the topic's retention: say so, and go on with what is left."""
-        if self.without:
-            self.lose([self.without.pop(min(self.without)).offset])
+        if self.lacking:
+            self.lose([self.lacking.pop(min(self.lacking)).offset])
             return
         self.log(f"webhook {self.webhook.id}: what was routed from offset {self.start_at} on is gone: retention")
         self.start_at = None
 
     def _restore(self) -> None:
         """Read the open items again. They are few, and far apart at worst, so each run of them is read by itself."""
-        while self.without and not self.stopping.is_set():
-            wanted = min(self.without)
+        while self.lacking and not self.stopping.is_set():
+            wanted = min(self.lacking)
             reader, assembler = self.broker.reader({self.partition: wanted}), Assembler(self.webhook)
             try:
-                while self.without and not self.stopping.is_set():
+                while self.lacking and not self.stopping.is_set():
                     records = reader.poll(_AT_ONCE, 0.2).messages
                     if not records:
                         continue
-                    found = [(item, behind) for item, behind in assembler.add(records) if item.offset in self.without]
+                    found = [(item, behind) for item, behind in assembler.add(records) if item.offset in self.lacking]
                     for item, _ in found:
-                        self.without.pop(item.offset)
+                        self.lacking.pop(item.offset)
                     read = records[-1].offset + 1
-                    gone = [offset for offset in self.without if offset < assembler.behind(read)]
+                    gone = [offset for offset in self.lacking if offset < assembler.behind(read)]
                     for offset in gone:
-                        self.without.pop(offset)
+                        self.lacking.pop(offset)
                     self.take(found, 0)
                     self.lose(gone)
-                    if self.without and min(self.without) > read + 10 * _AT_ONCE:
+                    if self.lacking and min(self.lacking) > read + 10 * _AT_ONCE:
                         break
             finally:
                 reader.close()
