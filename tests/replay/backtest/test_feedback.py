@@ -53,7 +53,7 @@ def oracle(track, roles, asked, log):
             continue
         if name in goes and refused.get(name) and name not in settled and kind == "outcome":
             continue
-        (decided,) = track.fold(log.cut(i, i + 1))
+        (decided,) = track.fold(join([log.cut(i, i + 1)]))
         if kind != "payment":
             continue
         records.append(encode_decisions(track.engine, decided)[0].tobytes())
@@ -106,6 +106,14 @@ def test_feedback_equals_the_oracle(engines, make_log, start):
         size = (7, 40, log.n)[seed % 3]
         chunks = [log.cut(at, min(at + size, log.n)) for at in range(0, log.n, size)]
         assert fast(track, chunks) == oracle(single, roles, asked, log), seed
+
+
+@pytest.mark.soak
+def test_feedback_equals_the_oracle_on_twenty_thousand_payments(engines, make_log):
+    """A log as long as a branch's month."""
+    asked = Asked(feedback=True, seed=5, settle_after_us=60_000_000, pass_good=0.6)
+    track, single, roles, log = tracks_of(engines, 1, make_log(5, payments=20_000), asked)
+    assert fast(track, [log]) == oracle(single, roles, asked, log)
 
 
 def test_guesses_fail_and_are_mended(engines, make_log):
