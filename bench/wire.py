@@ -16,8 +16,20 @@ import pyarrow as pa
 import pyarrow.json
 
 from features.schema import Field, Schema
-from features.sheet import Bytes, Doubles, Ints, Layout, Sheet
-from sekisho.wire.encode import HEX, INT, MASK, RAW, TEXT, TIME, Columns, Piece, double_texts, encode_rows
+from features.sheet import Doubles, Ints, Layout, Sheet
+from sekisho.wire.encode import (
+    DOUBLE,
+    HEX,
+    INT,
+    MASK,
+    TEXT,
+    TIME,
+    Columns,
+    Piece,
+    Words,
+    compile_templates,
+    encode_rows,
+)
 from sekisho.wire.ids import content_hash
 from sekisho.wire.json_decode import decode_json
 from sekisho.wire.plan import plan_wire
@@ -39,14 +51,17 @@ SCHEMA = Schema(
         Field("online", "bool"),
     )
 )
-RULES = [b'{"id":"rule_%d","outcome":"review","reason":{"en":"A reason","ja":"\xe7\x90\x86\xe7\x94\xb1"}}' % k
-         for k in range(20)]  # fmt: skip
-RECORD = (
-    b'{"v":1,"id":', Piece("id", HEX), b',"event_id":', Piece("event_id", TEXT), b',"payment_id":',
-    Piece("payment_id", TEXT), b',"event_time":', Piece("event_time", TIME), b',"score":', Piece("amount", INT),
-    b',"raw":', Piece("raw", RAW), b',"probability":', Piece("probability", RAW), b',"rules":', Piece("rules", MASK),
-    b',"pack":"' + b"0" * 64 + b'"}\n',
-)  # fmt: skip
+LAYOUT = Layout()
+for _name, _type in SCHEMA.columns().items():
+    LAYOUT.add(_name, _type)
+RULES = tuple(b'{"id":"rule_%d","outcome":"review","reason":{"en":"A reason","ja":"\xe7\x90\x86\xe7\x94\xb1"}}' % k
+              for k in range(20))  # fmt: skip
+RECORD = compile_templates([(
+    b'{"v":1,"id":', Piece("id", HEX), b',"event_id":', Piece(LAYOUT["event_id"], TEXT), b',"payment_id":',
+    Piece(LAYOUT["payment_id"], TEXT), b',"event_time":', Piece(LAYOUT["event_time"], TIME), b',"score":',
+    Piece(LAYOUT["amount"], INT), b',"raw":', Piece("raw", DOUBLE), b',"probability":', Piece("raw", DOUBLE),
+    b',"rules":', Piece("rules", MASK, RULES), b',"pack":"' + b"0" * 64 + b'"}\n',
+)])  # fmt: skip
 
 
 def make_records(n: int) -> list[bytes]:
@@ -73,16 +88,12 @@ def make_records(n: int) -> list[bytes]:
     ]
 
 
-def encode(sheet: Sheet, ids: Ints, scores: Doubles, hits: Bytes) -> int:
+def encode(sheet: Sheet, ids: Ints, scores: Doubles, hits: Words) -> int:
     """A decision-like record an event; the bytes written."""
-    columns = Columns(sheet.n, sheet.text)
+    columns = Columns(sheet, np.arange(sheet.n))
     columns.hexes("id", ids)
-    for name in ("event_id", "payment_id", "event_time", "amount"):
-        columns.ints(name, sheet.ints(name), sheet.validity(name))
-    for name in ("raw", "probability"):
-        columns.strings(name, double_texts(scores, np.ones(sheet.n, np.uint8)))
-    columns.flags("rules", hits, RULES)
-    return int(encode_rows(RECORD, columns)[1][-1])
+    columns.ints("raw", scores.view(np.int64))
+    return int(encode_rows(RECORD, columns, hits)[1][-1])
 
 
 def measure(name: str, n: int, call: Callable[[], object]) -> float:
@@ -104,10 +115,7 @@ def main() -> None:
     blob = np.frombuffer(b"".join(records), np.uint8)
     lines = b"\n".join(records)
     offsets = np.cumsum([0, *map(len, records)], dtype=np.int64)
-    layout = Layout()
-    for name, type in SCHEMA.columns().items():
-        layout.add(name, type)
-    plan = plan_wire(SCHEMA, layout)
+    plan = plan_wire(SCHEMA, LAYOUT)
     print(f"{n} records of {len(blob) / n:.0f} bytes, {len(SCHEMA.fields)} fields")
     pa.set_cpu_count(1)
     ours = measure("decode_json", n, lambda: decode_json(blob, offsets, plan))
@@ -116,9 +124,10 @@ def main() -> None:
     print(f"decode: {theirs / ours:.1f}x pyarrow.json, {python / ours:.1f}x json.loads")
 
     sheet = decode_json(blob, offsets, plan).sheet
-    rows = np.array([layout[field.name].row for field in SCHEMA.fields], np.int64)
+    rows = np.array([LAYOUT[field.name].row for field in SCHEMA.fields], np.int64)
     ids = content_hash(sheet, rows)
-    scores, hits = np.random.default_rng(2).random(n), (np.random.default_rng(3).random((20, n)) < 0.05).view(np.uint8)
+    draw = np.random.default_rng(2)
+    scores, hits = draw.random(n), (1 << draw.integers(0, 20, (n, 1))).astype(np.uint64)
     ours = measure("encode_rows", n, lambda: encode(sheet, ids, scores, hits))
     loaded = [json.loads(raw) for raw in records]
     python = measure("json.dumps of the input", n, lambda: [json.dumps(row).encode() for row in loaded])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from features.backend import Backend, Cpu
 from features.expr import Column, Expr
 from features.hashing import KNOWN_KEY
@@ -12,13 +14,15 @@ from features.program import Program, compile_program
 from features.query import WindowCall
 from features.refusal import Refusal
 from features.schema import Field
-from features.sheet import Layout, Slot
+from features.sheet import Ints, Layout, Slot
 from features.types import BOOL
 from features.window_plan import WindowPlan, plan_windows
 from models.scorer import CompiledScorer, Predict, compile_scorer, predict_raw
 from rules.evaluate import CompiledRules, compile_rules
+from sekisho.decision_form import decision_templates
 from sekisho.intake import IntakePlan, plan_intake
 from sekisho.pack import Leg, Pack
+from sekisho.wire.encode import Templates
 from sekisho.wire.plan import WirePlan, plan_wire
 
 
@@ -48,6 +52,7 @@ class LegEngine:
 class Engine:
     """A compiled pack. `inputs` is the layout that decoders fill; it is the beginning of `layout`.
 
+    feature_rows: int64[features], where they stand in the sheet.   templates: of the decisions' records.
     token_key: the bank's key for the entities in alerts; None masks them.
     """
 
@@ -61,6 +66,8 @@ class Engine:
     stages: tuple[StageEngine, ...]
     scorers: tuple[CompiledScorer, ...]
     rules: CompiledRules
+    feature_rows: Ints
+    templates: Templates
     token_key: bytes | None = field(default=None, repr=False)
     hash_key: bytes = field(default=KNOWN_KEY, repr=False)
     backend: Backend = field(default_factory=Cpu)
@@ -86,7 +93,12 @@ def compile_pack(pack: Pack, token_key: bytes | None = None, hash_key: bytes = K
         stages += (_compile_stage(pack, k, layout, lists, longest_reach(stages)),)
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
-    return Engine(pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, token_key, hash_key)
+    feature_rows = np.array([layout[name].row for name, _ in pack.query.features], np.int64)
+    templates = decision_templates(pack, layout, scorers, rules)
+    return Engine(
+        pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, feature_rows, templates,
+        token_key, hash_key,
+    )  # fmt: skip
 
 
 def longest_reach(stages: tuple[StageEngine, ...]) -> int | None:

@@ -2,104 +2,42 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-
 import numpy as np
+import numpy.typing as npt
 
+from features.kernel import bare, inlined
 from features.sheet import ERROR, SKIPPED, VALID, Bytes, Ints
-from rules.evaluate import FAILED, HIT, UNKNOWN
-from rules.records import OUTCOMES, Rule
+from features.shims import Int
+from rules.evaluate import FAILED, HIT, NO_HIT, UNKNOWN
 from sekisho.compile import Engine
+from sekisho.decision_form import DECISION, DUPLICATE, FLAGS, to_json
 from sekisho.intake import CONFLICT, FUTURE, TOO_LATE
 from sekisho.step import Decided
-from sekisho.wire.encode import CHOICE, HEX, INT, MASK, RAW, TEXT, TIME, Columns, Piece, double_texts, encode_rows
+from sekisho.wire.encode import Columns, Words, encode_rows, mask_words
 from sekisho.wire.ids import record_ids
 
-_FLAGS = ("too_late", "future", "id_conflict", "overflow")
-_HEAD = (
-    b'{"v":1,"id":', Piece("id", HEX), b',"event_id":', Piece("event_id", TEXT), b',"payment_id":',
-    Piece("payment_id", TEXT), b',"event_time":', Piece("event_time", TIME), b',"source":{"topic":',
-    Piece("topic", CHOICE), b',"partition":', Piece("partition", INT), b',"offset":', Piece("offset", INT), b"}",
-)  # fmt: skip
-_LISTS = (
-    b',"rules":', Piece("rules", MASK), b',"lifted":', Piece("lifted", MASK), b',"muted":', Piece("muted", MASK),
-    b',"unknown":', Piece("unknown", MASK), b',"errors":', Piece("errors", MASK), b',"shadow":', Piece("shadow", MASK),
-    b',"flags":', Piece("flags", MASK),
-)  # fmt: skip
+Mask = npt.NDArray[np.bool_]
+_OVERFLOW = np.uint64(1 << FLAGS.index("overflow"))  # the others are the intake's bits
+_BLOCK = 64  # events that are asked at once whether a rule says anything
 
 
 def encode_decisions(engine: Engine, decided: Decided, rows: Ints | None = None) -> tuple[Bytes, Ints]:
     """The records of `rows` (default: all that get one) as lines, in order: (blob, offsets int64[k + 1])."""
-    rows = decided.rows if rows is None else rows
+    ids, batch = decided.ids, decided.batch
+    if rows is None:
+        rows = decided.rows
+    else:
+        ids = ids[np.searchsorted(decided.rows, rows)]
     copies = decided.admission.fate[rows] == SKIPPED
-    blob, offsets = _decisions(engine, decided, rows[~copies])
-    if not copies.any():
-        return blob, offsets
-    other, ends = _duplicates(engine, decided, rows[copies])
-    parts, fresh, again = [], 0, 0
-    for copy in copies:
-        if copy:
-            parts.append(other[ends[again] : ends[again + 1]])
-            again += 1
-        else:
-            parts.append(blob[offsets[fresh] : offsets[fresh + 1]])
-            fresh += 1
-    return np.concatenate(parts), np.cumsum([0, *(len(part) for part in parts)], dtype=np.int64)
-
-
-def _head(decided: Decided, rows: Ints) -> Columns:
-    sheet, batch = decided.sheet, decided.batch
-    columns = Columns(len(rows), sheet.text)
-    columns.hexes("id", decided.ids[np.searchsorted(decided.rows, rows)])
-    for name in ("event_id", "payment_id", "event_time"):
-        if name in sheet.layout:
-            columns.ints(name, sheet.ints(name)[rows], sheet.validity(name)[rows])
-        else:
-            columns.ints(name, np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint8))
-    columns.choices("topic", batch.topic[rows], [_json(topic) for topic in batch.topics])
+    columns = Columns(decided.sheet, rows)
+    columns.hexes("id", ids)
+    columns.choices("topic", batch.topic[rows], [to_json(topic) for topic in batch.topics])
     columns.ints("partition", batch.partition[rows])
     columns.ints("offset", batch.offset[rows])
-    return columns
-
-
-def _tail(engine: Engine) -> bytes:
-    return b',"pack":' + _json(engine.pack.hash) + b"}\n"
-
-
-def _duplicates(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, Ints]:
-    """Records that name the first decision of the same event."""
-    columns = _head(decided, rows)
-    columns.hexes("first", first_ids(decided, rows))
-    return encode_rows((*_HEAD, b',"duplicate_of":', Piece("first", HEX), _tail(engine)), columns)
-
-
-def first_ids(decided: Decided, rows: Ints) -> Ints:
-    """int64[k, 2]: the ids of the first records of duplicates."""
-    topic, partition, offset = (np.ascontiguousarray(part) for part in decided.admission.first[rows].T)
-    return record_ids(decided.admission.topics, topic, partition, offset)
-
-
-def _decisions(engine: Engine, decided: Decided, rows: Ints) -> tuple[Bytes, Ints]:
-    columns = _head(decided, rows)
-    columns.choices("outcome", decided.results.outcome[rows].astype(np.int64), [_json(name) for name in OUTCOMES])
+    columns.ints("outcome", decided.results.outcome[rows])
     columns.ints("score", *headline(engine, decided, rows))
-    models: list[bytes | Piece] = []
-    for scorer in engine.scorers:
-        name = scorer.scorer.name
-        columns.ints(f"{name}_score", decided.sheet.ints(scorer.score)[rows])
-        for part, slot in (("raw", scorer.raw), ("probability", scorer.probability)):
-            values = decided.sheet.doubles(slot)[rows]
-            columns.strings(f"{name}_{part}", double_texts(values, np.full(len(rows), VALID, np.uint8)))
-        model = b'{"name":' + _json(name) + b',"sha256":' + _json(scorer.scorer.sha256) + b',"score":'
-        models += [b"," if models else b"", model, Piece(f"{name}_score", INT)]
-        models += [b',"raw":', Piece(f"{name}_raw", RAW), b',"probability":', Piece(f"{name}_probability", RAW), b"}"]
-    _answers(engine, decided, rows, columns)
-    template = (
-        *_HEAD, b',"outcome":', Piece("outcome", CHOICE), b',"score":', Piece("score", INT), b',"models":[', *models,
-        b"]", *_LISTS, _tail(engine),
-    )  # fmt: skip
-    return encode_rows(template, columns)
+    columns.hexes("first", _first_ids(decided, rows, copies))
+    return encode_rows(engine.templates, columns, _masks(engine, decided), np.where(copies, DUPLICATE, DECISION))
 
 
 def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]:
@@ -110,29 +48,86 @@ def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]
     return np.max(scores, axis=0), np.full(len(rows), VALID, np.uint8)
 
 
-def _answers(engine: Engine, decided: Decided, rows: Ints, columns: Columns) -> None:
-    results = decided.results
-    status, lifted, muted = results.status[:, rows], results.lifted[:, rows], results.muted[:, rows]
-    names = [_json(rule.id) for rule in results.rules]
-    hit = status == HIT
-    columns.flags("rules", (hit & (lifted == 0) & (muted == 0)).view(np.uint8), [_rule(rule) for rule in results.rules])
-    columns.flags("lifted", (hit & (lifted == 1)).view(np.uint8), names)
-    columns.flags("muted", (hit & (muted == 1)).view(np.uint8), names)
-    columns.flags("unknown", (status == UNKNOWN).view(np.uint8), names)
-    columns.flags("errors", (status == FAILED).view(np.uint8), names)
-    shadows = [_json(rule.id) for rule in results.shadows]
-    columns.flags("shadow", (results.shadow_status[:, rows] == HIT).view(np.uint8), shadows)
-    flags = decided.admission.flags[rows]
-    features = np.array([engine.layout[name].row for name, _ in engine.pack.query.features], np.int64)
-    overflow = (decided.sheet.valid[features] == ERROR).any(axis=0)[rows]
-    matrix = np.stack([(flags & bit) > 0 for bit in (TOO_LATE, FUTURE, CONFLICT)] + [overflow]).astype(np.uint8)
-    columns.flags("flags", matrix, [_json(name) for name in _FLAGS])
+def _first_ids(decided: Decided, rows: Ints, copies: Mask) -> Ints:
+    """int64[k, 2]: the ids of the first records of duplicates, zeros for other rows."""
+    ids = np.zeros((len(rows), 2), np.int64)
+    if copies.any():
+        topic, partition, offset = (np.ascontiguousarray(part) for part in decided.admission.first[rows[copies]].T)
+        ids[copies] = record_ids(decided.admission.topics, topic, partition, offset)
+    return ids
 
 
-def _rule(rule: Rule) -> bytes:
-    reason: Mapping[str, str] = {"en": rule.reasons.en, "ja": rule.reasons.ja}
-    return _json({"id": rule.id, "outcome": rule.outcome, "reason": reason})
+def _masks(engine: Engine, decided: Decided) -> Words:
+    """uint64[n, words]: the masks of the decision's template, in its order, for every event of the sheet."""
+    results, sheet, flags = decided.results, decided.sheet, decided.admission.flags
+    live, shadow = mask_words(len(results.rules)), mask_words(len(results.shadows))
+    masks = np.zeros((sheet.n, 5 * live + shadow + 1), np.uint64)
+    _mark_rules(results.status, results.lifted, results.muted, live, masks)
+    _mark_hits(results.shadow_status, 5 * live, masks)
+    _mark_flags(sheet.valid, engine.feature_rows, flags, masks)
+    return masks
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+@inlined
+def _says_nothing(status: Bytes, r: Int, first: Int, stop: Int) -> bool:
+    """True where rule r says NO_HIT on all of these events, as most rules do."""
+    some = np.uint8(0)
+    for i in range(first, stop):
+        some |= status[r, i]
+    return some == NO_HIT
+
+
+@bare
+def _mark_rules(status: Bytes, lifted: Bytes, muted: Bytes, words: Int, masks: Words) -> None:
+    """The masks of live rules: hits that count, lifted and muted ones, unknown, errors; so many words each."""
+    m, n = status.shape
+    for first in range(0, n, _BLOCK):
+        stop = min(first + _BLOCK, n)
+        for r in range(m):
+            if _says_nothing(status, r, first, stop):
+                continue
+            word, bit = r >> 6, np.uint64(1) << np.uint64(r & 63)
+            for i in range(first, stop):
+                answer = status[r, i]
+                if answer == HIT:
+                    if lifted[r, i] == 0 and muted[r, i] == 0:
+                        masks[i, word] |= bit
+                    if lifted[r, i] == 1:
+                        masks[i, words + word] |= bit
+                    if muted[r, i] == 1:
+                        masks[i, 2 * words + word] |= bit
+                elif answer == UNKNOWN:
+                    masks[i, 3 * words + word] |= bit
+                elif answer == FAILED:
+                    masks[i, 4 * words + word] |= bit
+
+
+@bare
+def _mark_hits(status: Bytes, first_word: Int, masks: Words) -> None:
+    """The mask of shadow rules, which begins at `first_word`."""
+    m, n = status.shape
+    for first in range(0, n, _BLOCK):
+        stop = min(first + _BLOCK, n)
+        for r in range(m):
+            if _says_nothing(status, r, first, stop):
+                continue
+            for i in range(first, stop):
+                if status[r, i] == HIT:
+                    masks[i, first_word + (r >> 6)] |= np.uint64(1) << np.uint64(r & 63)
+
+
+@bare
+def _mark_flags(valid: Bytes, features: Ints, flags: Bytes, masks: Words) -> None:
+    """The last word: what the intake says, and whether a feature overflowed."""
+    last = masks.shape[1] - 1
+    for i in range(len(flags)):
+        masks[i, last] = np.uint64(flags[i] & (TOO_LATE | FUTURE | CONFLICT))
+    for row in features:
+        for first in range(0, len(flags), _BLOCK):
+            some = np.uint8(0)
+            for i in range(first, min(first + _BLOCK, len(flags))):
+                some |= valid[row, i]
+            if some & ERROR:
+                for i in range(first, min(first + _BLOCK, len(flags))):
+                    if valid[row, i] == ERROR:
+                        masks[i, last] |= _OVERFLOW

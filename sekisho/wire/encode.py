@@ -1,45 +1,48 @@
 """Rows to JSON text by a template: one kernel for every record that Sekisho writes, equal bytes for equal values.
 
-    template = (b'{"id":', Piece("id", HEX), b',"amount":', Piece("amount", INT), b"}")
-    columns = Columns(n, sheet.text)
+    templates = compile_templates([(b'{"id":', Piece("id", HEX), b',"amount":', Piece(layout["amount"], INT), b"}")])
+    columns = Columns(sheet, rows)
     columns.hexes("id", ids)
-    columns.ints("amount", sheet.ints("amount"), sheet.validity("amount"))
-    blob, offsets = encode_rows(template, columns)
+    blob, offsets = encode_rows(templates, columns)
 
-A piece writes one whole JSON value: `null` where its column is not VALID. Text is UTF-8 as it is; only quotes,
-backslashes and control characters are escaped.
+A piece writes one whole JSON value: `null` where its column is not VALID. Its column is a slot of the sheet, or given
+for each row by name. Text is UTF-8 as it is; only quotes, backslashes and control characters are escaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy.typing as npt
 
-from features.kernel import inlined, inner, kernel
-from features.sheet import HANDLE_BITS, VALID, Bytes, Doubles, Ints
+from features.kernel import bare, inlined, inner
+from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
 from features.shims import Int
-from sekisho.wire import arrow
+from sekisho.wire.copying import SLACK, copy_bytes
+from sekisho.wire.digits import digits_of, write_digits
+from sekisho.wire.doubles import WIDEST, write_double
 
 # Forms of a piece.
 INT = 1
 BOOL = 2  # 0 is false
 TEXT = 3  # quoted and escaped
-RAW = 4  # text that is JSON already
+DOUBLE = 4  # finite; the shortest text that reads back as the same double
 TIME = 5  # microseconds UTC as RFC 3339 with six decimals and Z; years 0 to 9999
-HEX = 6  # 128 bits as 32 hexadecimal digits
-CHOICE = 7  # an index into fragments; negative is null
-MASK = 8  # the fragments whose flag is set, in [ ] and joined by commas
+HEX = 6  # 128 bits as 32 hexadecimal digits; a given column
+CHOICE = 7  # an index into fragments
+MASK = 8  # the fragments whose bit is set, in [ ] and joined by commas
 _LITERAL = 0
 
+Words = npt.NDArray[np.uint64]
+_ZERO, _ONE, _EIGHT, _LOW_BYTE = (np.uint64(k) for k in (0, 1, 8, 255))
 _LENGTH = (1 << HANDLE_BITS) - 1
 _DAY_US = 86_400_000_000
-_FIXED = np.array([0, 20, 5, 2, 0, 29, 34, 0, 2], np.int64)  # the most bytes by form, fragments and texts aside
+_MOST = (0, 20, 5, 4, WIDEST, 29, 34, 4, 2)  # the most bytes by form, fragments and texts aside
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
-_NULL, _TRUE, _FALSE = (np.frombuffer(word, np.uint8) for word in (b"null", b"true", b"false"))
+_NULL, _TRUE, _FALSE = (np.frombuffer(word.ljust(SLACK), np.uint8) for word in (b"null", b"true", b"false"))
 _SHORT = np.zeros(32, np.uint8)  # the letter of a control character's short escape
 for _byte, _letter in zip(b"\b\f\n\r\t", b"bfnrt", strict=True):
     _SHORT[_byte] = _letter
@@ -47,195 +50,218 @@ for _byte, _letter in zip(b"\b\f\n\r\t", b"bfnrt", strict=True):
 
 @dataclass(frozen=True)
 class Piece:
-    """Where a column's value stands in a template, and in which form."""
+    """Where a column's value stands in a template, and in which form.
 
-    column: str
+    fragments: what a CHOICE or MASK chooses from, each a JSON value. A CHOICE without any gets them with its column.
+    """
+
+    column: Slot | str
     form: int
-
-
-class Columns:
-    """The columns of n rows, by name. Later calls for the same name replace earlier ones."""
-
-    def __init__(self, n: int, text: Bytes | None = None) -> None:
-        self.n = n
-        self.rows: dict[str, int] = {}
-        self.fragments: dict[str, list[bytes]] = {}
-        self.masks: dict[str, Bytes] = {}
-        self._cells: list[Ints] = []
-        self._valid: list[Bytes] = []
-        self._texts = [np.empty(0, np.uint8) if text is None else text]
-        self._used = len(self._texts[0])
-
-    def ints(self, name: str, values: Ints, valid: Bytes | None = None) -> None:
-        """int64[n]: integers, booleans, times, or handles into the text that the columns began with."""
-        self.rows[name] = len(self._cells)
-        self._cells.append(values)
-        self._valid.append(np.full(self.n, VALID, np.uint8) if valid is None else valid)
-
-    def hexes(self, name: str, values: Ints) -> None:
-        """int64[n, 2]: the high and the low half of 128 bits."""
-        self.ints(name, values[:, 0])
-        self._cells.append(values[:, 1])
-        self._valid.append(self._valid[-1])
-
-    def strings(self, name: str, values: pa.Array | Sequence[str | None]) -> None:
-        """Texts from outside of the sheet: an Arrow string array or Python strings."""
-        column = pa.array(values, pa.large_string()) if isinstance(values, Sequence) else values
-        column = pc.cast(column, pa.large_string())
-        _, offset_buffer, data_buffer = column.buffers()
-        offsets = np.frombuffer(offset_buffer, np.int64)[column.offset :][: self.n + 1]
-        handles = (self._used + offsets[:-1]) << HANDLE_BITS | np.diff(offsets)
-        data = np.frombuffer(data_buffer, np.uint8) if data_buffer is not None else np.empty(0, np.uint8)
-        self._texts.append(data)
-        self._used += len(data)
-        self.ints(name, handles, arrow.numbers(pc.is_valid(column)))
-
-    def choices(self, name: str, index: Ints, fragments: Sequence[bytes]) -> None:
-        """int64[n]: which of the fragments, each a JSON value."""
-        self.ints(name, index)
-        self.fragments[name] = list(fragments)
-
-    def flags(self, name: str, matrix: Bytes, fragments: Sequence[bytes]) -> None:
-        """uint8[m, n]: which of the m fragments, each a JSON value, stand in a row's list."""
-        self.masks[name] = np.packbits(matrix, axis=0, bitorder="little")
-        self.fragments[name] = list(fragments)
-
-    def arrays(self) -> tuple[Ints, Bytes, Bytes]:
-        """cells, valid and text as the kernel takes them."""
-        cells = np.array(self._cells, np.int64).reshape(len(self._cells), self.n)
-        valid = np.array(self._valid, np.uint8).reshape(len(self._cells), self.n)
-        return cells, valid, np.concatenate(self._texts)
+    fragments: tuple[bytes, ...] = ()
 
 
 Template = Sequence[bytes | Piece]
 
 
-def double_texts(values: Doubles, valid: Bytes) -> pa.Array:
-    """The shortest decimal text that reads back as the same double, for `Columns.strings`."""
-    return pc.cast(arrow.doubles(values, valid), pa.large_string())
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """Templates, of which each row follows one, made ready.
 
-
-def encode_rows(template: Template, columns: Columns) -> tuple[Bytes, Ints]:
-    """Encode every row: (blob, offsets), row i being blob[offsets[i] : offsets[i + 1]].
-
-    Raises KeyError for a column that was not given.
+    pieces: int64[p, 4]: form, place, first constant, how many. A place is a row of the sheet, a word of the masks, or
+    ~k for the k-th given row.   starts: int64[t + 1], where each template begins.
+    constants: all literals and fragments; ends: int64[constants + 1].   given: the given columns' first rows.
+    masks: the first word of each mask.   usual: bytes of a row without texts and fragments.   most: bytes with all.
     """
-    pieces, constants, ends, masks = _flatten(template, columns)
-    cells, valid, text = columns.arrays()
-    out = np.empty(_bound(pieces, ends, cells, valid, masks), np.uint8)
-    offsets = np.zeros(columns.n + 1, np.int64)
-    _encode(pieces, constants, ends, cells, valid, text, masks, out, offsets)
-    return out[: offsets[-1]], offsets
+
+    pieces: Ints
+    starts: Ints
+    constants: Bytes
+    ends: Ints
+    given: dict[str, int]
+    masks: dict[str, int]
+    usual: int
+    most: int
 
 
-def _flatten(template: Template, columns: Columns) -> tuple[Ints, Bytes, Ints, Bytes]:
-    """pieces: int64[p, 4], form, row or flags' byte, first constant, count; constants; their ends; uint8[n, m]."""
+def mask_words(fragments: int) -> int:
+    """How many words of an event's masks belong to a MASK of so many fragments."""
+    return (fragments + 63) // 64
+
+
+def compile_templates(templates: Sequence[Template]) -> Templates:
+    """Make templates ready. Masks stand in the order in which they are first named."""
     pieces: list[tuple[int, int, int, int]] = []
-    constants: list[bytes] = []
-    flags = [np.empty((0, columns.n), np.uint8)]
-    for piece in template:
-        if isinstance(piece, bytes):
-            pieces.append((_LITERAL, 0, len(constants), 1))
-            constants.append(piece)
-            continue
-        fragments = columns.fragments[piece.column] if piece.form in (CHOICE, MASK) else []
-        place = sum(map(len, flags)) if piece.form == MASK else columns.rows[piece.column]
-        pieces.append((piece.form, place, len(constants), len(fragments)))
-        constants += fragments
-        if piece.form == MASK:
-            flags.append(columns.masks[piece.column])
-    masks = np.ascontiguousarray(np.concatenate(flags).T)
+    starts, constants, given, masks = [0], list[bytes](), dict[str, int](), dict[str, int]()
+    given_rows = mask_width = usual = 0
+    for template in templates:
+        for piece in template:
+            first = len(constants)
+            if isinstance(piece, bytes):
+                constants.append(piece)
+                pieces.append((_LITERAL, 0, first, 1))
+                usual += len(piece)
+                continue
+            match piece.column:
+                case Slot() as slot:
+                    place = slot.row
+                case str() as name if piece.form == MASK:
+                    place = masks.setdefault(name, mask_width)
+                    mask_width = max(mask_width, place + mask_words(len(piece.fragments)))
+                case str() as name:
+                    place = ~given.setdefault(name, given_rows)
+                    given_rows = max(given_rows, ~place + (2 if piece.form == HEX else 1))
+            constants += piece.fragments
+            usual += _MOST[piece.form]
+            pieces.append((piece.form, place, first, len(piece.fragments)))
+        starts.append(len(pieces))
+    table = np.array(pieces, np.int64).reshape(-1, 4)
+    table[(table[:, 0] == CHOICE) & (table[:, 3] == 0), 2] = len(
+        constants
+    )  # behind them come the fragments given later
     ends = np.cumsum([0, *map(len, constants)], dtype=np.int64)
-    return np.array(pieces, np.int64), np.frombuffer(b"".join(constants), np.uint8), ends, masks
+    most = usual + int(ends[-1]) + len(constants) + SLACK
+    constant_bytes = np.frombuffer(b"".join(constants) + bytes(SLACK), np.uint8)
+    return Templates(table, np.array(starts, np.int64), constant_bytes, ends, given, masks, usual, most)
 
 
-@kernel
-def _bound(pieces: Ints, ends: Ints, cells: Ints, valid: Bytes, masks: Bytes) -> Int:
-    """Bytes that are enough for all rows."""
-    total = 0
-    for p in range(len(pieces)):
-        form, place, first, count = pieces[p, 0], pieces[p, 1], pieces[p, 2], pieces[p, 3]
-        if form == _LITERAL:
-            total += len(masks) * (ends[first + 1] - ends[first])
-            continue
-        total += len(masks) * max(_FIXED[form], 4)
-        for i in range(len(masks)):
-            if form in (TEXT, RAW):
-                if valid[place, i] == VALID:
-                    total += (cells[place, i] & _LENGTH) * (6 if form == TEXT else 1)
-            elif form == CHOICE:
-                if cells[place, i] >= 0:
-                    total += ends[first + cells[place, i] + 1] - ends[first + cells[place, i]]
-            elif form == MASK:
-                for k in range(0, count, 8):
-                    bits, constant = masks[i, place + k // 8], first + k
-                    while bits:
-                        total += (bits & 1) * (1 + ends[constant + 1] - ends[constant])
-                        bits, constant = bits >> 1, constant + 1
-    return total
+class Columns:
+    """What k rows are made of: events of a sheet, and columns that are given for each row."""
+
+    def __init__(self, sheet: Sheet, rows: Ints) -> None:
+        self.sheet, self.rows = sheet, rows
+        self.fragments: list[bytes] = []
+        self.given: dict[str, tuple[npt.NDArray[np.integer[Any]], ...]] = {}
+        self.valid: dict[str, Bytes] = {}
+
+    def ints(self, name: str, values: npt.NDArray[np.integer[Any]], valid: Bytes | None = None) -> None:
+        """k whole numbers: integers, booleans, times, the bits of doubles, or handles into the sheet's text."""
+        self.given[name] = (values,)
+        if valid is not None:
+            self.valid[name] = valid
+
+    def hexes(self, name: str, values: Ints) -> None:
+        """int64[k, 2]: the high and the low half of 128 bits."""
+        self.given[name] = (values[:, 0], values[:, 1])
+
+    def choices(self, name: str, index: Ints, fragments: Sequence[bytes] = ()) -> None:
+        """int64[k]: which of the fragments, each a JSON value: those of the template, or these."""
+        self.ints(name, index + len(self.fragments))
+        self.fragments += fragments
+
+    def arrays(self, places: dict[str, int]) -> tuple[Ints, Bytes]:
+        """The given columns in their rows: int64[m, k] and its validity. KeyError for a column that was not given."""
+        cells = [row for name in places for row in self.given[name]]
+        valid = np.full((len(cells), len(self.rows)), VALID, np.uint8)
+        for name, known in self.valid.items():
+            valid[places[name]] = known
+        return np.array(cells, np.int64).reshape(valid.shape), valid
 
 
-@kernel
+def encode_rows(
+    templates: Templates, columns: Columns, masks: Words | None = None, which: Ints | None = None
+) -> tuple[Bytes, Ints]:
+    """Encode every row: (blob, offsets), row k being blob[offsets[k] : offsets[k + 1]].
+
+    masks: uint64[n, words], for each event of the sheet the bits of all masks, least first.   which: int64[k], the
+    template of each row (default: the first).   Raises KeyError for a column that was not given.
+    """
+    n = len(columns.rows)
+    constants, ends = templates.constants, templates.ends
+    if columns.fragments:
+        more = np.frombuffer(b"".join(columns.fragments) + bytes(SLACK), np.uint8)
+        constants = np.concatenate([constants[: ends[-1]], more])
+        ends = np.concatenate([ends, ends[-1] + np.cumsum([len(fragment) for fragment in columns.fragments])])
+    most = templates.most + len(constants) - len(templates.constants)
+    given, given_valid = columns.arrays(templates.given)
+    sheet, offsets, done = columns.sheet, np.zeros(n + 1, np.int64), 0
+    which = np.zeros(n, np.int64) if which is None else which
+    masks = np.empty((0, 0), np.uint64) if masks is None else masks
+    out = np.empty(n * (templates.usual + 64) + most, np.uint8)
+    while True:
+        done = _encode(
+            done, templates.pieces, templates.starts, _read_only(constants), ends, most, which, columns.rows,
+            sheet.cells, sheet.valid, _read_only(sheet.text), given, given_valid, masks, out, offsets,
+        )  # fmt: skip
+        if done == n:
+            return out[: offsets[-1]], offsets
+        room = np.empty(2 * len(out) + most, np.uint8)
+        room[: offsets[done]] = out[: offsets[done]]
+        out = room
+
+
+def _read_only(array: Bytes) -> Bytes:
+    """One type of array for the kernel, whoever made it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@bare
 def _encode(
-    pieces: Ints, constants: Bytes, ends: Ints, cells: Ints, valid: Bytes, text: Bytes, masks: Bytes, out: Bytes,
-    offsets: Ints,
-) -> None:  # fmt: skip
-    at = np.int64(0)
-    for i in range(len(masks)):
-        for p in range(len(pieces)):
-            form, place, first, count = pieces[p, 0], pieces[p, 1], pieces[p, 2], pieces[p, 3]
+    done: Int, pieces: Ints, starts: Ints, constants: Bytes, ends: Ints, most: Int, which: Ints, rows: Ints,
+    cells: Ints, valid: Bytes, text: Bytes, given: Ints, given_valid: Bytes, masks: Words, out: Bytes, offsets: Ints,
+) -> Int:  # fmt: skip
+    """Encode the rows from `done` on; the row for which there was no room, or n."""
+    at = offsets[done]
+    for k in range(done, len(rows)):
+        i = rows[k]
+        if at + most > len(out):
+            return k
+        for p in range(starts[which[k]], starts[which[k] + 1]):
+            form, place, first = pieces[p, 0], pieces[p, 1], pieces[p, 2]
             if form == _LITERAL:
-                at = _copy(constants, ends[first], ends[first + 1], out, at)
+                at = copy_bytes(constants, ends[first], ends[first + 1], out, at)
                 continue
             if form == MASK:
-                at = _mask(constants, ends, masks, i, place, first, count, out, at)
+                at = _mask(constants, ends, masks, i, place, first, pieces[p, 3], out, at)
                 continue
-            cell = cells[place, i]
-            if valid[place, i] != VALID or (form == CHOICE and cell < 0):
-                at = _copy(_NULL, 0, 4, out, at)
+            if place >= 0:
+                cell, known = cells[place, i], valid[place, i]
+            else:
+                cell, known = given[~place, k], given_valid[~place, k]
+            if known != VALID:
+                at = copy_bytes(_NULL, 0, 4, out, at)
             elif form == TEXT:
+                if at + most + 6 * (cell & _LENGTH) > len(out):
+                    return k
                 at = _text(text, cell >> HANDLE_BITS, cell & _LENGTH, out, at)
-            elif form == RAW:
-                at = _copy(text, cell >> HANDLE_BITS, (cell >> HANDLE_BITS) + (cell & _LENGTH), out, at)
+            elif form == DOUBLE:
+                at = write_double(cell, out, at)
             elif form == CHOICE:
-                at = _copy(constants, ends[first + cell], ends[first + cell + 1], out, at)
+                at = copy_bytes(constants, ends[first + cell], ends[first + cell + 1], out, at)
             elif form == INT:
                 at = _int(cell, out, at)
             elif form == TIME:
                 at = _time(cell, out, at)
             elif form == HEX:
-                at = _hex(cell, cells[place + 1, i], out, at)
+                at = _hex(cell, given[~place + 1, k], out, at)
             elif cell:
-                at = _copy(_TRUE, 0, 4, out, at)
+                at = copy_bytes(_TRUE, 0, 4, out, at)
             else:
-                at = _copy(_FALSE, 0, 5, out, at)
-        offsets[i + 1] = at
-
-
-@inlined
-def _copy(source: Bytes, start: Int, end: Int, out: Bytes, at: Int) -> Int:
-    for k in range(end - start):
-        out[at + k] = source[start + k]
-    return at + end - start
+                at = copy_bytes(_FALSE, 0, 5, out, at)
+        offsets[k + 1] = at
+    return len(rows)
 
 
 @inner
 def _mask(
-    constants: Bytes, ends: Ints, masks: Bytes, i: Int, place: Int, first: Int, count: Int, out: Bytes, at: Int
+    constants: Bytes, ends: Ints, masks: Words, i: Int, place: Int, first: Int, count: Int, out: Bytes, at: Int
 ) -> Int:
     out[at] = 91
     at += 1
     some = False
-    for k in range(0, count, 8):
-        bits, constant = masks[i, place + k // 8], first + k
+    for word in range((count + 63) >> 6):
+        bits, constant = masks[i, place + word], first + 64 * word
         while bits:
-            if bits & 1:
+            while bits & _LOW_BYTE == _ZERO:
+                bits, constant = bits >> _EIGHT, constant + 8
+            if bits & _ONE:
                 if some:
                     out[at] = 44
                     at += 1
-                at = _copy(constants, ends[constant], ends[constant + 1], out, at)
+                at = copy_bytes(constants, ends[constant], ends[constant + 1], out, at)
                 some = True
-            bits, constant = bits >> 1, constant + 1
+            bits, constant = bits >> _ONE, constant + 1
     out[at] = 93
     return at + 1
 
@@ -269,27 +295,18 @@ def _text(text: Bytes, start: Int, length: Int, out: Bytes, at: Int) -> Int:
 def _int(value: Int, out: Bytes, at: Int) -> Int:
     rest = np.uint64(value)
     if value < 0:
-        rest = ~rest + np.uint64(1)
+        rest = ~rest + _ONE
         out[at] = 45
         at += 1
-    width, probe = 1, rest
-    while probe >= np.uint64(10):
-        probe //= np.uint64(10)
-        width += 1
-    for k in range(width - 1, -1, -1):
-        out[at + k] = np.uint8(rest % np.uint64(10)) + 48
-        rest //= np.uint64(10)
-    return at + width
+    return write_digits(rest, digits_of(rest), out, at)
 
 
-@inner
-def _digits(value: Int, width: Int, out: Bytes, at: Int, stop: Int) -> Int:
-    """Exactly `width` digits, then the byte `stop`."""
-    for k in range(width - 1, -1, -1):
-        out[at + k] = 48 + value % 10
-        value //= 10
-    out[at + width] = stop
-    return at + width + 1
+@inlined
+def _part(value: Int, width: Int, out: Bytes, at: Int, stop: Int) -> Int:
+    """A part of a time, then the byte behind it."""
+    at = write_digits(np.uint64(value), width, out, at)
+    out[at] = stop
+    return at + 1
 
 
 @inner
@@ -304,14 +321,16 @@ def _time(time_us: Int, out: Bytes, at: Int) -> Int:
     day = of_year - (153 * month + 2) // 5 + 1
     month = month + 3 if month < 10 else month - 9
     year += era * 400 + (month <= 2)
+    minutes = us // 60_000_000
     out[at] = 34
-    at = _digits(year, 4, out, at + 1, 45)
-    at = _digits(month, 2, out, at, 45)
-    at = _digits(day, 2, out, at, 84)
-    at = _digits(us // 3_600_000_000, 2, out, at, 58)
-    at = _digits(us // 60_000_000 % 60, 2, out, at, 58)
-    at = _digits(us // 1_000_000 % 60, 2, out, at, 46)
-    at = _digits(us % 1_000_000, 6, out, at, 90)
+    at = _part(year, 4, out, at + 1, 45)
+    at = _part(month, 2, out, at, 45)
+    at = _part(day, 2, out, at, 84)
+    at = _part(minutes // 60, 2, out, at, 58)
+    at = _part(minutes % 60, 2, out, at, 58)
+    us -= minutes * 60_000_000
+    at = _part(us // 1_000_000, 2, out, at, 46)
+    at = _part(us % 1_000_000, 6, out, at, 90)
     out[at] = 34
     return at + 1
 
