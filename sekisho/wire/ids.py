@@ -11,16 +11,17 @@ the word 2 + 8 x its length, then its bytes, padded with zeros to whole words. I
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 import numpy as np
 
-from features.kernel import inlined, kernel
+from features.kernel import bare, inlined, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet
 from features.shims import Int
 from features.types import Kind
+from sekisho.wire.sha256 import LANES, SCHEDULE, START, STATE, Words, compress, pad
 
 _LENGTH = (1 << HANDLE_BITS) - 1
+_HALF, _LOW = np.uint64(32), np.uint64(2**32 - 1)
 
 
 def record_ids(topics: Sequence[str], topic: Ints, partition: Ints, offset: Ints) -> Ints:
@@ -28,13 +29,45 @@ def record_ids(topics: Sequence[str], topic: Ints, partition: Ints, offset: Ints
 
     topic: int64[n], indices into `topics`.   partition, offset: int64[n].
     """
-    heads = [len(raw).to_bytes(4, "big") + raw for raw in (name.encode() for name in topics)]
-    places = np.empty(len(topic), np.dtype([("partition", ">i4"), ("offset", ">i8")]))
-    places["partition"], places["offset"] = partition, offset
-    tails, width = places.tobytes(), places.itemsize
-    starts = range(0, len(tails), width)
-    digests = [sha256(heads[k] + tails[at : at + width]).digest() for k, at in zip(topic.tolist(), starts, strict=True)]
-    return np.frombuffer(b"".join(digests), ">i8").reshape(-1, 4)[:, :2].astype(np.int64)
+    ids = np.empty((len(topic), 2), np.int64)
+    state, v, w = np.empty(STATE, np.uint32), np.empty(STATE, np.uint32), np.empty(SCHEDULE, np.uint32)
+    for k, name in enumerate(topics):
+        head = len(raw := name.encode()).to_bytes(4, "big") + raw
+        _identify(np.flatnonzero(topic == k), pad(head + bytes(12)), len(head), partition, offset, state, v, w, ids)
+    return ids
+
+
+@bare
+def _identify(
+    rows: Ints, message: Words, tail: Int, partition: Ints, offset: Ints, state: Words, v: Words, w: Words, ids: Ints
+) -> None:
+    """The ids of some rows. message: padded, with room for partition and offset from byte `tail` on."""
+    for first in range(0, len(rows), LANES):
+        lanes = min(LANES, len(rows) - first)
+        for k in range(STATE):
+            state[k] = START[k // LANES]
+        for block in range(0, len(message), 16):
+            for k in range(16 * LANES):
+                w[k] = message[block + k // LANES]
+            for lane in range(lanes):
+                i = rows[first + lane]
+                _put_place(partition[i], offset[i], (tail >> 2) - block, 8 * (tail & 3), w, lane)
+            compress(state, v, w, lanes)
+        for lane in range(lanes):
+            for half in range(2):
+                high, low = state[2 * half * LANES + lane], state[(2 * half + 1) * LANES + lane]
+                ids[rows[first + lane], half] = np.int64(high) << 32 | np.int64(low)
+
+
+@inlined
+def _put_place(partition: Int, offset: Int, word: Int, bits: Int, w: Words, lane: Int) -> None:
+    """Put partition and offset into those of a block's words that they fall into, `bits` behind the start of `word`."""
+    before, shift = np.uint64(0), np.uint64(bits)
+    for k in range(4):
+        part = partition if k == 0 else offset >> 32 if k == 1 else offset if k == 2 else 0
+        before = before << _HALF | np.uint64(part) & _LOW
+        if 0 <= word + k < 16:
+            w[(word + k) * LANES + lane] |= np.uint32(before >> shift & _LOW)
 
 
 def content_hash(sheet: Sheet, rows: Ints) -> Ints:
