@@ -14,6 +14,7 @@ from features.expr import Call, Case, Column, Expr, Literal
 from features.lists import ListTables
 from features.numerals import LIMBS, read_texts
 from features.operators import OPERATORS
+from features.query import Stage
 from features.refusal import Refusal
 from features.sheet import Bytes, Ints, Layout, Sheet, Slot
 from features.types import Kind
@@ -114,3 +115,22 @@ def _column(b: Builder, expr: Column) -> int:
         raise Refusal(f"there is no column {expr.name}", "name a field, a feature or a score", expr.place)
     slot = b.layout[expr.name]
     return b.fit(b.load(slot), slot.type, expr.type)
+
+
+def place_outputs(stage: Stage, layout: Layout) -> list[tuple[Expr, Slot]]:
+    """Give each output of a stage a column; which of them remain to be computed.
+
+    A window call's bare value is in its column already, which gets the output's name; a column handed on has its own.
+    """
+    calls, outputs = {call.name for call in stage.windows}, []
+    for name, expr in stage.outputs:
+        if isinstance(expr, Column) and expr.name == name:
+            continue
+        if name in layout:
+            fix = "give it a name of its own"
+            raise Refusal(f"the output {name!r} has the name of another column", fix, expr.place, "features.sql")
+        if isinstance(expr, Column) and expr.name in calls:
+            layout.alias(name, layout[expr.name])
+        else:
+            outputs.append((expr, layout.add(name, expr.type)))
+    return outputs

@@ -64,6 +64,12 @@ class Layout:
         self.slots[name] = slot = self.temporary(type)
         return slot
 
+    def alias(self, name: str, slot: Slot) -> None:
+        """Another name for a column. KeyError if the name is taken."""
+        if name in self.slots:
+            raise KeyError(name)
+        self.slots[name] = slot
+
     def temporary(self, type: Type) -> Slot:
         """A new column without a name."""
         slot = Slot(self.rows, type)
@@ -183,7 +189,7 @@ def concat(sheets: Sequence[Sheet]) -> Sheet:
     layout = sheets[0].layout
     cells = np.concatenate([sheet.cells for sheet in sheets], axis=1)
     valid = np.concatenate([sheet.valid for sheet in sheets], axis=1)
-    rows = np.array([slot.row for slot in layout.slots.values() if slot.type.kind is Kind.TEXT], np.int64)
+    rows = np.array(sorted({slot.row for slot in layout.slots.values() if slot.type.kind is Kind.TEXT}), np.int64)
     lengths = np.where(valid[rows] == VALID, cells[rows] & ((1 << HANDLE_BITS) - 1), 0)
     text = np.empty(len(layout.literals) + int(lengths.sum()), np.uint8)
     text[: len(layout.literals)] = np.frombuffer(bytes(layout.literals), np.uint8)

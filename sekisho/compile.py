@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from features.backend import Backend, Cpu
-from features.expr import Column, Expr
 from features.hashing import KNOWN_KEY
 from features.lists import ListTables, build_lists
-from features.program import Program, compile_program
+from features.program import Program, compile_program, place_outputs
 from features.query import WindowCall
-from features.refusal import Refusal
 from features.schema import Field
 from features.sheet import Ints, Layout, Slot
 from features.types import BOOL
@@ -127,27 +125,11 @@ def _compile_stage(pack: Pack, k: int, layout: Layout, lists: ListTables, inner:
     windows = plan_windows(stage.windows, layout, pack.policy.lateness_us)
     reaches = tuple((layout[call.name], _reach(call, inner)) for call in stage.windows)
     before = compile_program(windows.inputs, layout, lists.index)
-    outputs = [(expr, _place(name, expr, layout)) for name, expr in stage.outputs if not _passes(name, expr)]
-    return StageEngine(before, windows, compile_program(outputs, layout, lists.index), reaches)
+    after = compile_program(place_outputs(stage, layout), layout, lists.index)
+    return StageEngine(before, windows, after, reaches)
 
 
 def _reach(call: WindowCall, inner: int | None) -> int | None:
     """How far a call's value reaches, the values that it is made of included."""
     bounded = call.frame.mode == "range" and call.frame.start is not None and call.function != "lag"
     return call.frame.start + inner if bounded and inner is not None and call.frame.start is not None else None
-
-
-def _passes(name: str, expr: Expr) -> bool:
-    """True for a column that a SELECT only hands on."""
-    return isinstance(expr, Column) and expr.name == name
-
-
-def _place(name: str, expr: Expr, layout: Layout) -> Slot:
-    if name in layout:
-        raise Refusal(
-            f"the output {name!r} has the name of another column",
-            "give it a name of its own",
-            expr.place,
-            "features.sql",
-        )
-    return layout.add(name, expr.type)

@@ -11,6 +11,7 @@ def _layout() -> Layout:
     layout.add("who", TEXT)
     layout.add("how_much", HUGEINT)
     layout.literal("constant")
+    layout.alias("person", layout["who"])
     return layout
 
 
@@ -35,6 +36,7 @@ def test_concat_of_takes_is_a_list_of_rows():
     parts = [take(sheet, np.array(index)) for index in ([3, 0], [1, 1, 2])]
     joined = concat(parts)
     assert _rows(joined) == [ROWS[k] for k in (3, 0, 1, 1, 2)]
+    assert [joined.value("person", i) for i in range(joined.n)] == [ROWS[k][0] for k in (3, 0, 1, 1, 2)]
     assert len(joined.text) == len("constant") + len("a") + 2 * len("関所".encode())
 
 
