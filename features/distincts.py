@@ -14,7 +14,17 @@ from features.hashing import absorb
 from features.intern import plain
 from features.kernel import inlined, inner, kernel
 from features.sheet import Ints
-from features.window_plan import BOUNDS, DISTINCT_MEASURE, HEADER_HALVES, KIND, ROW_WORDS, VALID_AT, VALUE_AT, Program
+from features.window_plan import (
+    BOUNDS,
+    DISTINCT_MEASURE,
+    HEADER_HALVES,
+    KIND,
+    ROW_WORDS,
+    SERIAL_AT,
+    VALID_AT,
+    VALUE_AT,
+    Program,
+)  # fmt: skip
 
 ENTRY = 4
 ID, LO_WORD, HI_WORD, TIMES = 0, 1, 2, 3
@@ -84,11 +94,10 @@ def anchor_of(plan: Program, record: int, d: int) -> Int:
 
 
 @inner
-def _count_rows(
-    plan: Program, store: Store, d: int, record: int, serial: int, rows_at: int, lo: int, hi: int, change: int
-) -> None:
+def _count_rows(plan: Program, store: Store, d: int, record: int, rows_at: int, lo: int, hi: int, change: int) -> None:
     """Add the rows [lo, hi) to the counted values, or take them out."""
-    m, number, changed = plan.distincts[d, DISTINCT_MEASURE], serial * len(plan.distincts) + d, 0
+    m, changed = plan.distincts[d, DISTINCT_MEASURE], 0
+    number = store.words[record + plan.shape[SERIAL_AT]] * len(plan.distincts) + d
     value_at, valid_at = plan.measures[m, VALUE_AT], plan.measures[m, VALID_AT]
     for k in range(lo, hi):
         row = rows_at + k * plan.shape[ROW_WORDS]
@@ -101,9 +110,7 @@ def _count_rows(
 
 
 @inner
-def count_distinct(
-    plan: Program, store: Store, d: int, record: int, serial: int, rows_at: int, lo: int, hi: int
-) -> Int:
+def count_distinct(plan: Program, store: Store, d: int, record: int, rows_at: int, lo: int, hi: int) -> Int:
     """Move the frame to rows [lo, hi); how many values it holds, or -1 when the table must grow first."""
     anchor, meta = anchor_of(plan, record, d), store.meta
     left, right = half(store, anchor + ANCHOR_LO), half(store, anchor + ANCHOR_HI)
@@ -113,13 +120,13 @@ def count_distinct(
         return -1
     for begin, end, change in ((right, hi, 1), (lo, left, 1), (hi, right, -1), (left, lo, -1)):
         if begin < end:
-            _count_rows(plan, store, d, record, serial, rows_at, begin, end, change)
+            _count_rows(plan, store, d, record, rows_at, begin, end, change)
     store.halves[anchor + ANCHOR_LO], store.halves[anchor + ANCHOR_HI] = lo, hi
     return half(store, anchor + NUMBER_OF_VALUES)
 
 
 @inner
-def insert_row(plan: Program, store: Store, record: int, serial: int, rows_at: int, at: int) -> None:
+def insert_row(plan: Program, store: Store, record: int, rows_at: int, at: int) -> None:
     """A late row came to stand at `at`: frames shift, and count it if it stands inside."""
     for d in range(len(plan.distincts)):
         anchor = anchor_of(plan, record, d)
@@ -129,17 +136,17 @@ def insert_row(plan: Program, store: Store, record: int, serial: int, rows_at: i
             if at <= left:
                 store.halves[anchor + ANCHOR_LO] = left + 1
             else:
-                _count_rows(plan, store, d, record, serial, rows_at, at, at + 1, 1)
+                _count_rows(plan, store, d, record, rows_at, at, at + 1, 1)
 
 
 @inner
-def forget_row(plan: Program, store: Store, record: int, serial: int, rows_at: int, first: int) -> None:
+def forget_row(plan: Program, store: Store, record: int, rows_at: int, first: int) -> None:
     """Row `first` is dropped: frames begin behind it."""
     for d in range(len(plan.distincts)):
         anchor = anchor_of(plan, record, d)
         left, right = half(store, anchor + ANCHOR_LO), half(store, anchor + ANCHOR_HI)
         if left <= first:
             if first < right:
-                _count_rows(plan, store, d, record, serial, rows_at, first, first + 1, -1)
+                _count_rows(plan, store, d, record, rows_at, first, first + 1, -1)
             store.halves[anchor + ANCHOR_LO] = first + 1
             store.halves[anchor + ANCHOR_HI] = max(right, first + 1)

@@ -1,8 +1,9 @@
 """Keys and texts by their bytes: hash tables whose slots point at records in an arena, freed when no longer needed.
 
 A key is a run of int64 words: for each part its 8 or 16 bytes, or a text's length and its bytes padded with zeros. The
-kinds of the parts are fixed in a store, so equal words are equal keys. A slot is four words; record 0 is an empty slot.
-Linear probing, at most half full; a removal closes the gap, so there are no tombstones.
+kinds of the parts are fixed in a store, so equal words are equal keys. A slot is two words: the upper half of the hash
+beside a record's number (its offset / 8; 0 is an empty slot), and a word for the owner. A key's home follows from that
+half of its hash. Linear probing, at most half full; a removal closes the gap, so there are no tombstones.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from features.hashing import absorb
 from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints
 
-SLOT = 4
-HASH, RECORD, NEWEST, NUMBER = 0, 1, 2, 3  # NEWEST: greatest event_time of a key; NUMBER: its serial
+SLOT = 2
+REF, NEWEST = 0, 1  # NEWEST: the greatest event_time of a key
+LINE = 8  # words of a cache line; records begin at multiples of it
+_NUMBER = (1 << 32) - 1
 
 NARROW, WIDE, DOUBLE, TEXT = 0, 1, 2, 3  # how a cell is read
 
@@ -87,17 +90,34 @@ def write_key(parts: Ints, cells: Ints, valid: Bytes, text: Bytes, i: int, key: 
 
 
 @inlined
+def ref_of(h: int, record: int) -> int:
+    """The first word of the slot of a record whose key has this hash."""
+    return h & ~_NUMBER | record // LINE
+
+
+@inlined
+def record_in(table: Ints, slot: int) -> Int:
+    """The record that a slot points at, 0 for an empty one."""
+    return (table[slot + REF] & _NUMBER) * LINE
+
+
+@inlined
+def home_of(ref: int, mask: int) -> int:
+    """Where the search for a key begins, by its hash or its slot's first word."""
+    return (ref >> 32) * SLOT & mask
+
+
+@inlined
 def probe(table: Ints, words: Ints, key_at: int, h: int, key: Ints, start: int, count: int) -> int:
     """Where in the table the key's slot is, or the empty slot where it belongs.
 
     key_at: where in a record its key begins; the low half of a record's first word is how many words it has.
     """
-    mask = len(table) - 1
-    at = (h * SLOT) & mask
-    while table[at + RECORD] != 0:
-        if table[at + HASH] == h:
-            record = table[at + RECORD]
-            if words[record] & 0xFFFFFFFF == count:
+    mask, at = len(table) - 1, home_of(h, len(table) - 1)
+    while table[at + REF] != 0:
+        if table[at + REF] >> 32 == h >> 32:
+            record = record_in(table, at)
+            if words[record] & _NUMBER == count:
                 k = 0
                 while k < count and words[record + key_at + k] == key[start + k]:
                     k += 1
@@ -118,8 +138,8 @@ def remove(table: Ints, at: int) -> None:
     """Empty a slot and move later ones of its run up, so that every key stays reachable."""
     mask = len(table) - 1
     hole, at = at, (at + SLOT) & mask
-    while table[at + RECORD] != 0:
-        home = (table[at + HASH] * SLOT) & mask
+    while table[at + REF] != 0:
+        home = home_of(table[at + REF], mask)
         if (at - home) & mask >= (at - hole) & mask:
             _copy_slot(table, at, table, hole)
             hole = at
@@ -133,8 +153,8 @@ def rehash(old: Ints, new: Ints) -> None:
     """Fill a larger, empty table from another."""
     mask = len(new) - 1
     for slot in range(0, len(old), SLOT):
-        if old[slot + RECORD] != 0:
-            at = (old[slot + HASH] * SLOT) & mask
-            while new[at + RECORD] != 0:
+        if old[slot + REF] != 0:
+            at = home_of(old[slot + REF], mask)
+            while new[at + REF] != 0:
                 at = (at + SLOT) & mask
             _copy_slot(old, slot, new, at)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
 from numba import config, types
+from numba.extending import intrinsic
 from numba.np import arrayobj
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -91,3 +93,21 @@ def inner(function: _F) -> _F:
 def inlined(function: _F) -> _F:
     """An `inner` kernel of a few lines, part of each of its callers."""
     return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, forceinline=True)
+
+
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index] without waiting for it, so that the misses of many requests overlap."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        shape = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        ask = builder.module.declare_intrinsic("llvm.prefetch", [byte], shape)
+        to_write, locality, is_data = (ir.Constant(word, number) for number in (1, 3, 1))
+        builder.call(ask, [builder.bitcast(builder.gep(data, [args[1]]), byte), to_write, locality, is_data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+prefetch: Callable[[Any, Any], None] = intrinsic(_prefetch)

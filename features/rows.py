@@ -3,8 +3,9 @@
 A window over rows [lo, hi) is the difference of two rows' totals. Totals are never rebased (they wrap at 128 bits), and
 the row before the first retained one stays as the base, so dropping old rows changes no difference.
 
-A key's record in the arena: header (int32 halves), folds (what UNBOUNDED frames and lag keep of dropped rows), the
-key's words, rows 0..capacity, trees (see extremes). Row first - 1 is the base: at birth zeros at the dawn of time.
+A key's record in the arena: header (int32 halves), the key's serial where count(DISTINCT) needs it, folds (what
+UNBOUNDED frames and lag keep of dropped rows), the key's words, rows 0..capacity, trees (see extremes). Row first - 1
+is the base: at birth zeros at the dawn of time.
 A row: event_time, then what the measures need of it (see window_plan).
 
 A late row changes the totals of all later ones. Where frames only sum over times, a row with many later ones goes to a
@@ -205,7 +206,7 @@ def _fold_row(plan: Program, store: Store, record: int, row: int) -> None:
 
 
 @inner
-def evict(plan: Program, store: Store, record: int, serial: int, reach: int) -> None:
+def evict(plan: Program, store: Store, record: int, reach: int) -> None:
     """Drop the rows that no later event can see, `reach` being W - lateness.
 
     They are older than `reach` by the store's longest frame, and not among the newest KEEP_ROWS older than `reach`.
@@ -220,7 +221,7 @@ def evict(plan: Program, store: Store, record: int, serial: int, reach: int) -> 
             break
         row = rows_at + first * stride
         _fold_row(plan, store, record, row)
-        forget_row(plan, store, record, serial, rows_at, first)
+        forget_row(plan, store, record, rows_at, first)
         for m in range(len(measures)):
             if measures[m, KIND] == TEXT and measures[m, VALUE_AT] >= 0 and words[row + measures[m, VALID_AT]] != 0:
                 drop_reference(store, words[row + measures[m, VALUE_AT]])
@@ -296,7 +297,7 @@ def _add_totals(plan: Program, words: Ints, one: int, other: int, target: int) -
 
 
 @inlined
-def place(plan: Program, store: Store, record: int, serial: int, time: int, fresh: Ints) -> Int:
+def place(plan: Program, store: Store, record: int, time: int, fresh: Ints) -> Int:
     """Put the arriving event's row behind all rows of an earlier or equal time; its index. There is room for it."""
     words, header, stride = store.words, 2 * record, plan.shape[ROW_WORDS]
     rows_at, first = rows_of(plan, store, record), half(store, header + FIRST)
@@ -311,7 +312,7 @@ def place(plan: Program, store: Store, record: int, serial: int, time: int, fres
     store.halves[header + COUNT] = end - first + 1
     store.meta[ROWS] += 1
     if at < end:
-        insert_row(plan, store, record, serial, rows_at, at)
+        insert_row(plan, store, record, rows_at, at)
     if len(plan.trees) > 0:
         rebuild(plan, store, rows_at, half(store, header + CAPACITY), at, end + 1)
     return at

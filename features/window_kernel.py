@@ -37,21 +37,23 @@ from features.arena import (
 from features.distincts import ENTRY, count_distinct
 from features.extremes import extreme, unordered
 from features.intern import (
-    HASH,
+    LINE,
     NEWEST,
-    NUMBER,
-    RECORD,
+    REF,
     SLOT,
     TEXT,
     WIDE,
     hash_words,
+    home_of,
     probe,
+    record_in,
+    ref_of,
     remove,
     text_words,
     write_key,
     write_text,
 )  # fmt: skip
-from features.kernel import bare, inlined, inner
+from features.kernel import bare, inlined, inner, prefetch
 from features.rows import (
     CAPACITY,
     CLASS,
@@ -120,6 +122,7 @@ from features.window_plan import (
     PICK_USES,
     RANGE,
     ROW_WORDS,
+    SERIAL_AT,
     SQUARE_AT,
     STAGE_ROWS,
     STDDEV_POP,
@@ -232,22 +235,34 @@ def _read_keys(plan: Program, store: Store, events: Events, start: int, size: in
         if stop >= 0:
             block.counts[b] = stop - end
             block.hashes[b] = hash_words(store.meta[SECRET:], keys, end, stop - end)
+            prefetch(store.table, home_of(block.hashes[b], len(store.table) - 1))
             end = stop
     return size
 
 
 @inlined
 def _fetch(plan: Program, store: Store, block: Block, size: int) -> None:
-    """Read what the events will need, the misses of all of them at once instead of one after the other."""
-    words, mask, stride = store.words, len(store.table) - 1, plan.shape[ROW_WORDS]
+    """Ask for what the events will need: slots, then records, then rows, so that the misses of all of them overlap."""
+    words, table, mask, stride = store.words, store.table, len(store.table) - 1, plan.shape[ROW_WORDS]
     for b in range(size):
+        block.alive[b] = 0
         if block.counts[b] >= 0:
-            block.alive[b] = store.table[(block.hashes[b] * SLOT & mask) + RECORD]
+            at = home_of(block.hashes[b], mask)
+            while table[at + REF] != 0 and table[at + REF] >> 32 != block.hashes[b] >> 32:
+                at = (at + SLOT) & mask
+            block.alive[b] = record_in(table, at)
+            prefetch(words, block.alive[b])
+            prefetch(words, block.alive[b] + LINE)
     for b in range(size):
-        if block.counts[b] >= 0:
-            record = block.alive[b]
-            rows = half(store, 2 * record + FIRST) + half(store, 2 * record + COUNT) - 1
-            block.alive[b] = words[rows_of(plan, store, record) + max(rows, 0) * stride]
+        record = block.alive[b]
+        if record != 0:
+            rows_at, first = rows_of(plan, store, record), half(store, 2 * record + FIRST)
+            last = rows_at + (first + half(store, 2 * record + COUNT) - 1) * stride
+            prefetch(words, last)
+            prefetch(words, last + LINE)
+            if last - record > 4 * LINE:
+                for k in range(len(plan.bounds)):
+                    prefetch(words, rows_at + half(store, 2 * record + HINTS + k) * stride)
 
 
 @inlined
@@ -262,7 +277,7 @@ def _take_in(
     reach = watermark - plan.shape[LATENESS_US] if watermark > DAWN // 4 else DAWN // 2
     start, count = block.starts[b], block.counts[b]
     slot = probe(table, store.words, plan.shape[KEY_AT], block.hashes[b], keys, start, count)
-    run = table[slot + RECORD]
+    run = record_in(table, slot)
     if meta[PENDING] == 0:
         # in this order: making room may free a text that the event brings back
         if not _has_room(plan, store, slot) and not _make_room(
@@ -271,22 +286,22 @@ def _take_in(
             return False
         if not _read_measures(plan, store, events, i, spare, block.fresh):
             return False
-        run = table[slot + RECORD]
+        run = record_in(table, slot)
         if comes_late(plan, store, run, time):
             run = open_late_run(plan, store, run)
             if run == 0:
                 return False
-        meta[PENDING] = place(plan, store, run, table[slot + NUMBER], time, block.fresh)
+        meta[PENDING] = place(plan, store, run, time, block.fresh)
         newest = table[slot + NEWEST]
         table[slot + NEWEST] = time if newest == _FOREVER else max(newest, time)
     if events.wanted[i] != 0:
-        record = table[slot + RECORD]
+        record = record_in(table, slot)
         _find_frames(plan, store, run, time, meta[PENDING], True, block)
         _stage_sums(plan, store, run, block, b)
         if late_run(store, record) != 0:
             _stage_other_run(plan, store, record if run != record else late_run(store, record), time, block, b)
         if len(plan.distincts) + len(plan.picks) > 0 and not _stage_others(
-            plan, store, record, table[slot + NUMBER], meta[PENDING], block, b
+            plan, store, record, meta[PENDING], block, b
         ):
             return False
         block.alive[b] = 1
@@ -308,8 +323,9 @@ def _end_of(store: Store, record: int) -> Int:
 @inlined
 def _has_room(plan: Program, store: Store, slot: int) -> bool:
     """True when the key has a record with room for one more row, and the distinct values may become more."""
-    header = 2 * store.table[slot + RECORD]
-    full = _end_of(store, store.table[slot + RECORD]) > half(store, header + CAPACITY)
+    record = record_in(store.table, slot)
+    header = 2 * record
+    full = _end_of(store, record) > half(store, header + CAPACITY)
     spare = len(store.distinct) - 2 * ENTRY * (store.meta[DISTINCTS] + len(plan.distincts))
     return header != 0 and not full and spare >= 0
 
@@ -323,7 +339,7 @@ def _make_room(
     if 2 * ENTRY * (meta[DISTINCTS] + len(plan.distincts)) > len(store.distinct):
         meta[STOP], meta[NEED] = STOP_DISTINCTS, len(plan.distincts)
         return False
-    record = table[slot + RECORD]
+    record = record_in(table, slot)
     if record == 0:
         if 2 * (meta[KEYS] + 1) * SLOT > len(table):
             meta[STOP], meta[NEED] = STOP_TABLE, 1
@@ -333,17 +349,18 @@ def _make_room(
             return False
         meta[KEYS] += 1
         meta[SERIAL] += 1
-        table[slot + HASH], table[slot + RECORD] = h, record
-        table[slot + NEWEST], table[slot + NUMBER] = time, meta[SERIAL]
+        if len(plan.distincts) > 0:
+            store.words[record + plan.shape[SERIAL_AT]] = meta[SERIAL]
+        table[slot + REF], table[slot + NEWEST] = ref_of(h, record), time
         return True
     if _end_of(store, record) <= half(store, 2 * record + CAPACITY):
         return True
-    evict(plan, store, record, table[slot + NUMBER], reach)
+    evict(plan, store, record, reach)
     rows = half(store, 2 * record + COUNT)
     record = repack(plan, store, record, rows + rows // 2 + 1)
     if record == 0:
         return False
-    table[slot + RECORD] = record
+    table[slot + REF] = ref_of(h, record)
     return True
 
 
@@ -379,8 +396,8 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
     write_text(handle, text, spare, 0)
     h = hash_words(meta[SECRET:], spare, 0, count)
     slot = probe(values, words, TEXT_AT, h, spare, 0, count)
-    if values[slot + RECORD] != 0:
-        return values[slot + RECORD]
+    if values[slot + REF] != 0:
+        return record_in(values, slot)
     if 2 * (meta[VALUES] + 1) * SLOT > len(values):
         meta[STOP], meta[NEED] = STOP_VALUES, 1
         return 0
@@ -391,7 +408,7 @@ def _intern(store: Store, handle: int, text: Bytes, spare: Ints) -> Int:
     words[record], words[record + REFERENCES] = size_class << 32 | count, 0
     for k in range(count):
         words[record + TEXT_AT + k] = spare[k]
-    values[slot + HASH], values[slot + RECORD] = h, record
+    values[slot + REF] = ref_of(h, record)
     meta[VALUES] += 1
     return record
 
@@ -493,13 +510,13 @@ def _add_staged(stage: Ints, to: int, size: int, b: int) -> None:
 
 
 @inner
-def _stage_others(plan: Program, store: Store, record: int, serial: int, at: int, block: Block, b: int) -> bool:
+def _stage_others(plan: Program, store: Store, record: int, at: int, block: Block, b: int) -> bool:
     """Leave distinct counts and picked values; False when an array must grow."""
     words, picks, stage, rows_at = store.words, plan.picks, block.stage, rows_of(plan, store, record)
     for d in range(len(plan.distincts)):
         f = plan.distincts[d, DISTINCT_FRAME]
         lo, hi = block.spans[f, 0], block.spans[f, 1]
-        found = count_distinct(plan, store, d, record, serial, rows_at, lo, hi)
+        found = count_distinct(plan, store, d, record, rows_at, lo, hi)
         if found < 0:
             return False
         stage[plan.distincts[d, DISTINCT_STAGE], b] = found
@@ -594,14 +611,15 @@ def _write_out(store: Store, value: int) -> Int:
 def _sweep(plan: Program, store: Store, reach: int) -> None:
     """Look at the next slots of the key table: free keys that no later event can see, shrink those that must stay."""
     meta, table, mask = store.meta, store.table, len(store.table) - 1
+    limit = reach - plan.shape[KEEP_US]
     meta[CURSOR] &= mask
     for _ in range(SWEEP_SLOTS):
         at = meta[CURSOR]
-        record = table[at + RECORD]
         meta[CURSOR] = (at + SLOT) & mask
-        if record == 0 or table[at + NEWEST] >= reach - plan.shape[KEEP_US]:
+        if not ((table[at + REF] != 0) & (table[at + NEWEST] < limit)):  # one branch that is foreseen, not two
             continue
-        evict(plan, store, record, table[at + NUMBER], reach)
+        record = record_in(table, at)
+        evict(plan, store, record, reach)
         if plan.shape[FREES] != 0:
             release(store, record, half(store, 2 * record + CLASS))
             remove(table, at)
@@ -610,7 +628,7 @@ def _sweep(plan: Program, store: Store, reach: int) -> None:
             continue
         packed = repack(plan, store, record, max(1, half(store, 2 * record + COUNT)))
         if packed != 0:
-            table[at + RECORD], table[at + NEWEST] = packed, _FOREVER
+            table[at + REF], table[at + NEWEST] = ref_of(table[at + REF], packed), _FOREVER
 
 
 @inner

@@ -23,7 +23,8 @@ from features.types import Kind, Type
 # shape: int64[SHAPE], the numbers of a store.
 ROW_WORDS, KEY_AT, BOUNDS, TREE_NODES, KEEP_US, KEEP_ROWS, LATENESS_US, FREES, STAGE_ROWS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 LATE_ROWS = 9  # late rows of a key that stand apart until they are merged; 0 where rows must stand in one run
-SHAPE = 10
+SERIAL_AT = 10  # where in a record its key's serial stands, which only count(DISTINCT) needs
+SHAPE = 11
 
 # measures: where argument and filter come from, and which words of a row hold the number of rows that count, their sum,
 # their sum of squares, the value itself and whether there is one; -1 for what no call needs.
@@ -237,7 +238,7 @@ class _Builder:
         measures, row_words = self._measures()
         distinct_calls = [call for call in self.calls if call.call.function == "count_distinct"]
         header = (HEADER_HALVES + len(bounds) + 3 * len(distinct_calls) + 1) // 2
-        folds, key_at = self._folds(header)
+        folds, key_at = self._folds(header + bool(distinct_calls))
         trees, nodes, key_at = self._trees(key_at)
         sums, stage = self._sums()
         distincts, picks, calls, stage = self._results(sums, trees, folds, stage)
@@ -250,6 +251,7 @@ class _Builder:
         shape[[ROW_WORDS, KEY_AT, BOUNDS, TREE_NODES]] = row_words, key_at, len(bounds), nodes
         shape[[KEEP_US, KEEP_ROWS]] = max(ranges, default=0), max(rows, default=0)
         shape[[LATENESS_US, FREES, STAGE_ROWS, LATE_ROWS]] = lateness_us, forgetful, stage, _LATE_ROWS * apart
+        shape[SERIAL_AT] = header
         slots = [self.slot(part) for part in self.partition]
         parts = _table([(slot.row, how_read(slot.type)) for slot in slots], 2)
         texts = tuple(call.out.row for call in self.calls if call.out.type.kind is Kind.TEXT)

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.intern import HASH, RECORD, SLOT, TEXT, WIDE, hash_words, probe, write_key
-from features.kernel import kernel
+from features.intern import (
+    LINE,
+    REF,
+    SLOT,
+    TEXT,
+    WIDE,
+    hash_words,
+    home_of,
+    probe,
+    record_in,
+    ref_of,
+    write_key,
+)  # fmt: skip
+from features.kernel import inlined, kernel
 from features.sheet import ENTERS, HANDLE_BITS, VALID, Bytes, Ints, Sheet
 
 _KEY_AT = 2  # a record: how many words the key has, its number, its words
@@ -18,7 +30,7 @@ class KeyTable:
     """
 
     def __init__(self, parts: Ints, secret: Ints) -> None:
-        self.parts, self.secret, self.count, self.top = parts, secret, 0, 1
+        self.parts, self.secret, self.count, self.top = parts, secret, 0, LINE
         self.words, self.table = np.zeros(64, np.int64), np.zeros(64 * SLOT, np.int64)
 
     def number(self, sheet: Sheet, fate: Bytes) -> Ints:
@@ -64,7 +76,7 @@ class KeyTable:
                 words += np.where(sheet.valid[row] == VALID, 1 + (length + 7) // 8, 0)
             else:
                 words += 2 if kind == WIDE else 1
-        return int(words.max(initial=1)) + 1, int((words + _KEY_AT).sum())
+        return int(words.max(initial=1)) + 1, int((words + _KEY_AT + LINE - 1).sum())
 
     def _reserve(self, words: int, slots: int) -> None:
         """See that so many words, and so many words of slots, fit."""
@@ -75,6 +87,12 @@ class KeyTable:
             fresh = np.zeros_like(self.words)
             self.top = _rebuild(self.secret, self.words, self.top, np.arange(self.count), fresh, self.table)
             self.words = fresh
+
+
+@inlined
+def _size(count: int) -> int:
+    """Words of the record of a key of so many words."""
+    return (_KEY_AT + count + LINE - 1) // LINE * LINE
 
 
 @kernel
@@ -91,20 +109,20 @@ def _number(
             continue
         h = hash_words(secret, key, 0, count)
         slot = probe(table, words, _KEY_AT, h, key, 0, count)
-        if table[slot + RECORD] == 0:
+        if table[slot + REF] == 0:
             record = meta[0]
             words[record], words[record + 1] = count, meta[1]
             for k in range(count):
                 words[record + _KEY_AT + k] = key[k]
-            table[slot + HASH], table[slot + RECORD] = h, record
-            meta[0], meta[1] = record + _KEY_AT + count, meta[1] + 1
-        numbers[i] = words[table[slot + RECORD] + 1]
+            table[slot + REF] = ref_of(h, record)
+            meta[0], meta[1] = record + _size(count), meta[1] + 1
+        numbers[i] = words[record_in(table, slot) + 1]
 
 
 @kernel
 def _rebuild(secret: Ints, old: Ints, end: int, kept: Ints, words: Ints, table: Ints) -> int:
     """Copy the records of keys with a new number >= 0 into empty arrays; the end of the words used."""
-    at, top, mask = 1, 1, len(table) - 1
+    at, top, mask = LINE, LINE, len(table) - 1
     while at < end:
         count, number = old[at], kept[old[at + 1]]
         if number >= 0:
@@ -112,10 +130,10 @@ def _rebuild(secret: Ints, old: Ints, end: int, kept: Ints, words: Ints, table: 
             for k in range(count):
                 words[top + _KEY_AT + k] = old[at + _KEY_AT + k]
             h = hash_words(secret, words, top + _KEY_AT, count)
-            slot = (h * SLOT) & mask
-            while table[slot + RECORD] != 0:
+            slot = home_of(h, mask)
+            while table[slot + REF] != 0:
                 slot = (slot + SLOT) & mask
-            table[slot + HASH], table[slot + RECORD] = h, top
-            top += _KEY_AT + count
-        at += _KEY_AT + count
+            table[slot + REF] = ref_of(h, top)
+            top += _size(count)
+        at += _size(count)
     return top

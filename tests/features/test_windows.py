@@ -396,9 +396,9 @@ def crowds(state: Any) -> list[float]:
     on_cpu, on_device = getattr(state, "rest", state).stores, state.stores if hasattr(state, "rest") else {}
     found = []
     for table in [store.table for store in on_cpu] + [store.keys.table for store in on_device.values()]:
-        slots = table.reshape(-1, intern.SLOT)
-        [at] = np.nonzero(slots[:, intern.RECORD])
-        found.append(np.mean((at - slots[at, intern.HASH]) % len(slots)))
+        refs = table[intern.REF :: intern.SLOT]
+        [at] = np.nonzero(refs)
+        found.append(np.mean((at - (refs[at] >> 32)) % len(refs)))
     for store in on_cpu:
         entries, mask = store.distinct.reshape(-1, distincts.ENTRY), len(store.distinct) - 1
         [at] = np.nonzero(entries[:, distincts.TIMES])
