@@ -17,6 +17,7 @@ import pyarrow.json
 
 from features.schema import Field, Schema
 from features.sheet import Doubles, Ints, Layout, Sheet
+from features.types import Kind
 from sekisho.wire.encode import (
     DOUBLE,
     HEX,
@@ -124,15 +125,17 @@ def main() -> None:
     print(f"decode: {theirs / ours:.1f}x pyarrow.json, {python / ours:.1f}x json.loads")
 
     sheet = decode_json(blob, offsets, plan).sheet
-    rows = np.array([LAYOUT[field.name].row for field in SCHEMA.fields], np.int64)
-    ids = content_hash(sheet, rows)
+    slots = [LAYOUT[field.name] for field in SCHEMA.fields]
+    rows = np.array([slot.row for slot in slots])
+    is_text = np.array([slot.type.kind is Kind.TEXT for slot in slots], np.uint8)
+    ids = content_hash(sheet, rows, is_text)
     draw = np.random.default_rng(2)
     scores, hits = draw.random(n), (1 << draw.integers(0, 20, (n, 1))).astype(np.uint64)
     ours = measure("encode_rows", n, lambda: encode(sheet, ids, scores, hits))
     loaded = [json.loads(raw) for raw in records]
     python = measure("json.dumps of the input", n, lambda: [json.dumps(row).encode() for row in loaded])
     print(f"encode: {encode(sheet, ids, scores, hits) / n:.0f} bytes a record, {python / ours:.1f}x json.dumps")
-    measure("content_hash", n, lambda: content_hash(sheet, rows))
+    measure("content_hash", n, lambda: content_hash(sheet, rows, is_text))
 
 
 if __name__ == "__main__":

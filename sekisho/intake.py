@@ -19,6 +19,7 @@ import numpy as np
 from features.hashing import KNOWN_KEY, secret_of
 from features.kernel import bare, inner
 from features.sheet import DEGRADED, ENTERS, HANDLE_BITS, NULL, SKIPPED, VALID, Bytes, Ints, Layout, Sheet
+from features.types import Kind
 from sekisho.batch import Batch
 from sekisho.ledger import HEADER, NEVER, Ledger, append, expire, find, new_ledger, record_words
 from sekisho.pack import Pack
@@ -52,6 +53,7 @@ class IntakePlan:
     inherit: Ints  # rows
     inherit_text: Bytes  # 1 where the inherited field is text
     fields: Ints  # rows of the schema's fields: the content of an event
+    field_text: Bytes  # 1 where the field is text
     horizons: Ints  # lateness, max_clock_skew, dedup, inherit (microseconds)
 
 
@@ -82,6 +84,7 @@ def plan_intake(pack: Pack, layout: Layout) -> IntakePlan:
             [schema.by_name[name].type in ("id", "category", "text") for name in policy.inherit], np.uint8
         ),
         fields=np.array([layout[field.name].row for field in schema.fields], np.int64),
+        field_text=np.array([layout[field.name].type.kind is Kind.TEXT for field in schema.fields], np.uint8),
         horizons=np.array(
             [policy.lateness_us, policy.max_clock_skew_us, policy.dedup_horizon_us, policy.inherit_horizon_us], np.int64
         ),
@@ -134,7 +137,7 @@ def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> A
         np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.int64), np.empty(n, np.int64),
         np.zeros((n, 3), np.int64), tuple(state.topics),
     )  # fmt: skip
-    content = content_hash(sheet, plan.fields)
+    content = content_hash(sheet, plan.fields, plan.field_text)
     extra, used, done = np.empty(4096, np.uint8), np.zeros(1, np.int64), 0
     while True:
         done = _admit(
@@ -157,11 +160,11 @@ def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> A
 
 def _reserve(plan: IntakePlan, state: IntakeState, sheet: Sheet) -> None:
     """Room for a whole batch in every ledger, so that the kernel never has to stop for it."""
-    n, lengths = sheet.n, sheet.cells & _LENGTH
+    n = sheet.n
 
     def padded(rows: Ints) -> int:
         kept = rows[rows >= 0]
-        return int((lengths[kept] // 8 + 1)[sheet.valid[kept] == VALID].sum())
+        return int(((sheet.cells[kept] & _LENGTH) // 8 + 1)[sheet.valid[kept] == VALID].sum())
 
     texts = plan.inherit[plan.inherit_text == 1]
     state.seen.reserve(n * (HEADER + _SEEN_WORDS) + padded(np.array([plan.event_id])), n)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from features.kernel import bare, inlined, inner
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
 from features.shims import Int
-from sekisho.wire.copying import SLACK, copy_bytes
+from features.unaligned import SLACK, copy_bytes
 from sekisho.wire.digits import digits_of, write_digits
 from sekisho.wire.doubles import WIDEST, write_double
 

@@ -17,7 +17,7 @@ import numpy as np
 from features.kernel import bare, inlined, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet
 from features.shims import Int
-from features.types import Kind
+from features.unaligned import read_word
 from sekisho.wire.sha256 import LANES, SCHEDULE, START, STATE, Words, compress, pad
 
 _LENGTH = (1 << HANDLE_BITS) - 1
@@ -70,12 +70,13 @@ def _put_place(partition: Int, offset: Int, word: Int, bits: Int, w: Words, lane
             w[(word + k) * LANES + lane] |= np.uint32(before >> shift & _LOW)
 
 
-def content_hash(sheet: Sheet, rows: Ints) -> Ints:
-    """int64[n, 2]: the hash of each event's values in `rows` (rows of the sheet's cells), in that order."""
-    texts = {slot.row for slot in sheet.layout.slots.values() if slot.type.kind is Kind.TEXT}
-    is_text = np.array([row in texts for row in rows], np.uint8)
+def content_hash(sheet: Sheet, rows: Ints, is_text: Bytes) -> Ints:
+    """int64[n, 2]: the hash of each event's values in `rows` (rows of the sheet's cells), in that order.
+
+    is_text: uint8[rows], 1 where a row holds texts.
+    """
     hashes = np.empty((sheet.n, 2), np.int64)
-    _content_hash(sheet.cells, sheet.valid, sheet.text, np.ascontiguousarray(rows, np.int64), is_text, hashes)
+    _content_hash(sheet.cells, sheet.valid, sheet.text, rows, is_text, hashes)
     return hashes
 
 
@@ -100,7 +101,7 @@ def _content_hash(cells: Ints, valid: Bytes, text: Bytes, rows: Ints, is_text: B
                 at, length = cell >> HANDLE_BITS, cell & _LENGTH
                 a, b, c, d = _absorb(a, b, c, d, np.uint64(2 + 8 * length))
                 for k in range(0, length, 8):
-                    a, b, c, d = _absorb(a, b, c, d, _word(text, at + k, min(length - k, 8)))
+                    a, b, c, d = _absorb(a, b, c, d, read_word(text, at + k, length - k))
                 words += 1 + (length + 7) // 8
         a, b, c, d = _absorb(a, b, c, d, np.uint64(8 * words & 0xFF) << np.uint64(56))
         c ^= np.uint64(0xEE)
@@ -111,15 +112,6 @@ def _content_hash(cells: Ints, valid: Bytes, text: Bytes, rows: Ints, is_text: B
         for _ in range(4):
             a, b, c, d = _round(a, b, c, d)
         hashes[i, 1] = np.int64(a ^ b ^ c ^ d)
-
-
-@inlined
-def _word(text: Bytes, at: Int, size: Int) -> np.uint64:
-    """Up to eight bytes, least first."""
-    word = np.uint64(0)
-    for k in range(size):
-        word |= np.uint64(text[at + k]) << np.uint64(8 * k)
-    return word
 
 
 @inlined
