@@ -29,15 +29,15 @@ def _pointer(context: Any, builder: Any, array: Any, data: Any, at: Any, to: Any
 
 def _type_word(typing: Any, data: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load(_pointer(context, builder, signature.args[0], *args, _WORD), align=1)
+        return builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], _WORD), align=1)
 
     return types.uint64(data, types.int64), generate
 
 
 def _type_line(typing: Any, source: Any, start: Any, out: Any, at: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = builder.load(_pointer(context, builder, signature.args[0], *args[:2], _LINE), align=1)
-        builder.store(line, _pointer(context, builder, signature.args[2], *args[2:], _LINE), align=1)
+        line = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], _LINE), align=1)
+        builder.store(line, _pointer(context, builder, signature.args[2], args[2], args[3], _LINE), align=1)
         return context.get_dummy_value()
 
     return types.void(source, types.int64, out, types.int64), generate
