@@ -14,11 +14,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.peers.windows import windows_job
 from bench.report import ROOT, Table, origin, write_section
 from bench.stages import profile_job, stages_job
 from bench.workload import Workload, standard
 
-JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {"stages": stages_job}
+JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {"stages": stages_job, "windows": windows_job}
 STANDARD, SMALL = 1_000_000, 150_000
 WIDE = 160  # columns of a page that is no terminal
 
