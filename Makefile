@@ -53,7 +53,8 @@ chaos: $(READY)  ## 200 kills, 30 zombies and 20 broker crashes on a real broker
 mutants: $(READY)  ## breaks the engine in 34 places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 
-bench: $(READY)  ## the standard workload: every stage and the whole; BENCH=--small tries it in a minute
+bench: $(READY)  ## the standard workload: every stage, the whole, and the peers; BENCH=--small is quicker
+	$(BIN)/python -m pip install --quiet --requirement bench/requirements.txt
 	$(BIN)/python -m bench --write $(BENCH)
 
 clean:  ## removes the environment and what was built

@@ -1,7 +1,8 @@
 """The benchmarks: python -m bench [JOB ...], all of them unless told; --small to try them in a minute.
 
-stages: every stage and the whole on the standard workload. Others, with options of their own: python -m bench.features,
-bench.windows, bench.wire, bench.live, bench.webhooks, bench.detection, bench.mutants.
+stages: every stage and the whole on the standard workload. windows, scores: these alone beside peers. Others, with
+options of their own: python -m bench.features, bench.windows, bench.wire, bench.live, bench.webhooks, bench.detection,
+bench.mutants.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.peers.scorers import scorers_job
 from bench.peers.windows import windows_job
 from bench.report import ROOT, Table, origin, write_section
 from bench.stages import profile_job, stages_job
 from bench.workload import Workload, standard
 
-JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {"stages": stages_job, "windows": windows_job}
+JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {
+    "stages": stages_job,
+    "windows": windows_job,
+    "scores": scorers_job,
+}
 STANDARD, SMALL = 1_000_000, 150_000
 WIDE = 160  # columns of a page that is no terminal
 
