@@ -9,10 +9,12 @@ from hashlib import sha256
 
 import numpy as np
 
+from features.expr import Expr
 from features.kernel import kernel
 from features.refusal import Refusal
 from features.sheet import VALID, Bytes, Doubles, Ints, Layout, Sheet, Slot
-from features.types import BIGINT, DOUBLE
+from features.types import BIGINT, BOOL, DOUBLE
+from models.arms import CHALLENGER, arms
 from models.card import Calibration, ModelCard, read_card
 from models.forest import Forest, parse_forest
 from models.matrix import Inputs, find_inputs, gather
@@ -27,12 +29,16 @@ Predict = Callable[[Plan, Doubles], Doubles]  # raw scores of values[features, n
 
 
 @dataclass(frozen=True)
-class Scorer:
-    """A model that has been checked against its card. `card.features` stand in the order of the model's matrix."""
+class Model:
+    """A model that has been checked against its card. `card.features` stand in the order of the model's matrix.
+
+    segment: where this condition is true the model scores; None for every event.
+    """
 
     name: str
     forest: Forest
     card: ModelCard
+    segment: Expr | None = None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -51,26 +57,97 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class CompiledScorer:
-    """A scorer that knows its columns. raw and probability are DOUBLE slots, score is a BIGINT slot."""
+class Challenger(Model):
+    """A model that stands in for a champion on a share of the entities: see arms.py.
 
-    scorer: Scorer
-    inputs: Inputs
-    plan: Plan
+    share: more than 0 and less than 1.   by: the column that names the entity.
+    """
+
+    share: float = 0.0
+    by: str = ""
+    salt: str = ""
+
+
+@dataclass(frozen=True)
+class Scorer(Model):
+    """A model whose scores rules read, by the columns that are named after it; a champion where it has a challenger."""
+
+    challenger: Challenger | None = None
+
+
+@dataclass(frozen=True)
+class ShadowModel(Model):
+    """A model that is scored and reported, and that no rule, outcome or alert can read (law L9)."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where a model's scores stand: raw and probability are DOUBLE, score is BIGINT."""
+
     raw: Slot
     probability: Slot
     score: Slot
 
 
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model that knows its columns and its segment."""
+
+    model: Model
+    inputs: Inputs
+    plan: Plan
+    segment: Slot | None
+
+    def fill(self, slots: Slots, sheet: Sheet, index: Ints, predict: Predict) -> None:
+        """Write the scores of the events at `index`. An event's scores do not depend on the events beside it."""
+        raw = predict(self.plan, gather(self.inputs, sheet, index))
+        calibration = self.model.calibration
+        probability, points = calibrate(raw, calibration.a, calibration.b)
+        for slot, column in ((slots.raw, raw), (slots.probability, probability), (slots.score, points)):
+            sheet.cells[slot.row, index] = column.view(np.int64)
+            sheet.valid[slot.row, index] = VALID
+
+
+@dataclass(frozen=True)
+class CompiledScorer(Slots):
+    """A scorer and its columns.
+
+    challenger: what stands in for it on a share of the events; arm: then which of arms.py's arms scored an event.
+    """
+
+    scorer: Scorer
+    compiled: CompiledModel
+    challenger: CompiledModel | None = None
+    arm: Slot | None = None
+
+    def in_arm(self, arm: int) -> CompiledModel:
+        """The model of an arm."""
+        return self.challenger if self.challenger and arm == CHALLENGER else self.compiled
+
+
+@dataclass(frozen=True)
+class CompiledShadow:
+    """A shadow model and its columns, which have no names: no rule can read them."""
+
+    shadow: ShadowModel
+    compiled: CompiledModel
+    slots: Slots
+
+
 def load_scorer(model: bytes, card: bytes) -> Scorer:
-    """The scorer of a model file and its card. Refusal if either is malformed or they do not belong together."""
+    """The scorer, for every event, of a model file and its card. Refusal as load_model."""
+    return Scorer(**vars(load_model(model, card)))
+
+
+def load_model(model: bytes, card: bytes) -> Model:
+    """The model of a file and its card. Refusal if either is malformed or they do not belong together."""
     read = read_card(card)
     digest = sha256(model).hexdigest()
     if digest != read.sha256:
         what = f"the model's sha256 is {digest[:12]}..., its card says {read.sha256[:12]}..."
         raise Refusal(what, "restore the model that the card describes, or write a card for this one")
     forest = parse_forest(model)
-    return Scorer(read.name, forest, _in_model_order(read, forest))
+    return Model(read.name, forest, _in_model_order(read, forest))
 
 
 def _in_model_order(card: ModelCard, forest: Forest) -> ModelCard:
@@ -89,29 +166,62 @@ def compile_scorer(scorer: Scorer, layout: Layout) -> CompiledScorer:
     """Match the model's features to columns and add its scores to the layout.
 
     The columns are `<name>_raw` and `<name>_probability` (DOUBLE) and `<name>_score` (BIGINT).
-    Refusal names a feature that no column gives, or that has another type.
+    Refusal names a feature that no column gives, or that has another type; TypeError for a shadow model.
     """
-    inputs = find_inputs(scorer.card.features, layout)
-    slots = [
-        layout.add(f"{scorer.name}_{column}", type)
-        for column, type in (("raw", DOUBLE), ("probability", DOUBLE), ("score", BIGINT))
-    ]
-    return CompiledScorer(scorer, inputs, make_plan(scorer.forest), *slots)
+    if type(scorer) is not Scorer:
+        raise TypeError("only live models have scores that rules read")
+    compiled, name = _compile(scorer, layout), scorer.name
+    challenger = _compile(scorer.challenger, layout) if scorer.challenger else None
+    slots = (
+        layout.add(f"{name}_raw", DOUBLE),
+        layout.add(f"{name}_probability", DOUBLE),
+        layout.add(f"{name}_score", BIGINT),
+    )
+    arm = layout.temporary(BIGINT) if challenger else None
+    return CompiledScorer(*slots, scorer, compiled, challenger, arm)
+
+
+def compile_shadow(shadow: ShadowModel, layout: Layout) -> CompiledShadow:
+    """The same for a shadow model. Its scores have a place in the layout, and no name."""
+    slots = Slots(layout.temporary(DOUBLE), layout.temporary(DOUBLE), layout.temporary(BIGINT))
+    return CompiledShadow(shadow, _compile(shadow, layout), slots)
+
+
+def _compile(model: Model, layout: Layout) -> CompiledModel:
+    segment = None if model.segment is None else layout.temporary(BOOL)
+    return CompiledModel(model, find_inputs(model.card.features, layout), make_plan(model.forest), segment)
 
 
 def score(compiled: CompiledScorer, sheet: Sheet, wanted: Bytes | None = None, predict: Predict | None = None) -> None:
-    """Score the events where wanted (uint8[n], default all) is not 0; the others stay NULL.
+    """Score the events where wanted (uint8[n], default all) is not 0 and that are in the segment; the others stay NULL.
 
-    An event's scores do not depend on the events beside it.
+    Segments stand in the sheet. Which arm scores an event follows from the event alone.
     """
+    index, predict = _index(compiled.compiled, sheet, wanted), predict or predict_raw
+    if compiled.challenger is None or compiled.arm is None or compiled.scorer.challenger is None:
+        compiled.compiled.fill(compiled, sheet, index, predict)
+        return
+    challenger = compiled.scorer.challenger
+    arm = arms(sheet, challenger.by, challenger.salt, challenger.share, index)
+    sheet.cells[compiled.arm.row, index], sheet.valid[compiled.arm.row, index] = arm, VALID
+    compiled.compiled.fill(compiled, sheet, index[arm != CHALLENGER], predict)
+    compiled.challenger.fill(compiled, sheet, index[arm == CHALLENGER], predict)
+
+
+def score_shadow(
+    compiled: CompiledShadow, sheet: Sheet, wanted: Bytes | None = None, predict: Predict | None = None
+) -> None:
+    """Score the wanted events of the shadow's segment, where nothing but the record of a decision reads it."""
+    compiled.compiled.fill(compiled.slots, sheet, _index(compiled.compiled, sheet, wanted), predict or predict_raw)
+
+
+def _index(compiled: CompiledModel, sheet: Sheet, wanted: Bytes | None) -> Ints:
+    """The events that a model scores: a segment that is NULL is not true."""
     index = np.arange(sheet.n) if wanted is None else np.flatnonzero(wanted)
-    values = gather(compiled.inputs, sheet, index)
-    raw = (predict or predict_raw)(compiled.plan, values)
-    calibration = compiled.scorer.calibration
-    probability, points = calibrate(raw, calibration.a, calibration.b)
-    for slot, column in ((compiled.raw, raw), (compiled.probability, probability), (compiled.score, points)):
-        sheet.cells[slot.row, index] = column.view(np.int64)
-        sheet.valid[slot.row, index] = VALID
+    if compiled.segment is None:
+        return index
+    inside = (sheet.validity(compiled.segment) == VALID) & (sheet.ints(compiled.segment) == 1)
+    return index[inside[index]]
 
 
 def predict_raw(plan: Plan, values: Doubles) -> Doubles:

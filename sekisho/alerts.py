@@ -38,7 +38,7 @@ def _alert(
     engine: Engine, policy: AlertPolicy, sheet: Sheet, admission: Admission, id: str, results: RuleResults, i: int
 ) -> Alert:
     event_time, before = int(sheet.ints("event_time")[i]), int(admission.watermark[i])
-    scores = [int(sheet.ints(scorer.score)[i]) for scorer in engine.scorers]
+    scores = [int(sheet.ints(each.score)[i]) for each in engine.scorers if sheet.validity(each.score)[i] == VALID]
     return build_alert(
         policy,
         results.speaking(i),

@@ -15,8 +15,9 @@ from features.query import Frame, WindowCall
 from features.refusal import Refusal
 from features.types import Type
 from sekisho.compile import compile_pack
-from sekisho.load import PackErrors, load_pack, score_columns
+from sekisho.load import PackErrors, load_pack
 from sekisho.pack import Pack
+from sekisho.roster import score_columns
 
 # DuckDB's own names for types that Sekisho calls otherwise; its small literals are narrower than BIGINT.
 _TYPE_NAMES = {"INTEGER": "BIGINT", "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,15 @@ from features.schema import Field
 from features.sheet import Ints, Layout, Slot
 from features.types import BOOL
 from features.window_plan import WindowPlan, plan_windows
-from models.scorer import CompiledScorer, Predict, compile_scorer, predict_raw
+from models.scorer import (
+    CompiledModel,
+    CompiledScorer,
+    CompiledShadow,
+    Predict,
+    compile_scorer,
+    compile_shadow,
+    predict_raw,
+)
 from rules.evaluate import CompiledRules, compile_rules
 from sekisho.decision_form import decision_templates
 from sekisho.intake import IntakePlan, plan_intake
@@ -63,6 +72,8 @@ class Engine:
     leg_program: Program
     stages: tuple[StageEngine, ...]
     scorers: tuple[CompiledScorer, ...]
+    shadows: tuple[CompiledShadow, ...]
+    segments: Program | None
     rules: CompiledRules
     feature_rows: Ints
     templates: Templates
@@ -90,13 +101,21 @@ def compile_pack(pack: Pack, token_key: bytes | None = None, hash_key: bytes = K
     for k in range(len(pack.query.stages)):
         stages += (_compile_stage(pack, k, layout, lists, longest_reach(stages)),)
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
+    shadows = tuple(compile_shadow(shadow, layout) for shadow in pack.shadow_models)
+    segments = _segments((*(each.compiled for each in scorers), *(each.compiled for each in shadows)), layout, lists)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
     feature_rows = np.array([layout[name].row for name, _ in pack.query.features], np.int64)
-    templates = decision_templates(pack, layout, scorers, rules)
+    templates = decision_templates(pack, layout, scorers, shadows, rules)
     return Engine(
-        pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, rules, feature_rows, templates,
-        token_key, hash_key,
+        pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, shadows, segments, rules,
+        feature_rows, templates, token_key, hash_key,
     )  # fmt: skip
+
+
+def _segments(models: Sequence[CompiledModel], layout: Layout, lists: ListTables) -> Program | None:
+    """What computes which events the models score; None where all score every event."""
+    found = [(each.model.segment, each.segment) for each in models if each.model.segment and each.segment]
+    return compile_program(found, layout, lists.index) if found else None
 
 
 def longest_reach(stages: tuple[StageEngine, ...]) -> int | None:

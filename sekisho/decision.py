@@ -42,10 +42,12 @@ def encode_decisions(engine: Engine, decided: Decided, rows: Ints | None = None)
 
 def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]:
     """The highest score of the models, and where there is one."""
-    scores = [decided.sheet.ints(scorer.score)[rows] for scorer in engine.scorers]
-    if not scores:
-        return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint8)
-    return np.max(scores, axis=0), np.full(len(rows), VALID, np.uint8)
+    best, scored = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint8)
+    for scorer in engine.scorers:
+        known = decided.sheet.validity(scorer.score)[rows]
+        np.maximum(best, decided.sheet.ints(scorer.score)[rows], out=best, where=known == VALID)
+        scored |= known
+    return best, scored
 
 
 def _first_ids(decided: Decided, rows: Ints, copies: Mask) -> Ints:

@@ -19,6 +19,8 @@ _MODEL = pa.struct(
         ("score", pa.int64()),
         ("raw", pa.float64()),
         ("probability", pa.float64()),
+        ("arm", pa.string()),
+        ("propensity", pa.float64()),
     ]
 )
 _SOURCE = pa.struct([("topic", pa.string()), ("partition", pa.int64()), ("offset", pa.int64())])
@@ -41,6 +43,7 @@ SCHEMA = pa.schema(
         ("unknown", _TEXTS),
         ("errors", _TEXTS),
         ("shadow", _TEXTS),
+        ("shadow_models", pa.list_(_MODEL)),
         ("flags", _TEXTS),
         ("duplicate_of", pa.string()),
         ("pack", pa.string()),

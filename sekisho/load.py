@@ -11,9 +11,9 @@ from features.query import Query
 from features.refusal import Place, Refusal, suggest
 from features.schema import Schema
 from features.sql import parse_condition, parse_query
-from features.types import BIGINT, DOUBLE, Type
+from features.types import Type
 from models.card import read_card
-from models.scorer import Scorer, load_scorer
+from models.scorer import Model, load_model
 from rules.examples import check_examples
 from rules.language import read_rules
 from rules.lists import read_list
@@ -22,6 +22,7 @@ from sekisho.canonical import canonical, pack_hash
 from sekisho.errors import SekishoError
 from sekisho.pack import Pack
 from sekisho.pack_toml import PackHead, read_head, read_legs
+from sekisho.roster import Roster, RosterReader, score_columns
 from sekisho.toml import Document
 
 _KNOWN = ("pack.toml", "features.sql", "rules.yaml")
@@ -44,11 +45,6 @@ class PackErrors(SekishoError):
         more = len(self.refusals) - _PRINTED
         rest = [f"... and {more} more"] if more > 0 else []
         return "\n\n".join([self.what, *map(str, self.refusals[:_PRINTED]), *rest])
-
-
-def score_columns(model: str) -> dict[str, Type]:
-    """The columns that a model adds to every event."""
-    return {f"{model}_score": BIGINT, f"{model}_raw": DOUBLE, f"{model}_probability": DOUBLE}
 
 
 def load_pack(path: Path) -> Pack:
@@ -84,11 +80,14 @@ class _Loader:
         models = self.models(head)
         query = self.query(head.schema)
         legs = read_legs(document, head.schema, lambda sql: parse_condition(sql, head.schema.columns(), lists))
-        columns = self.columns(document, head.schema, query, models) if query and models is not None else None
+        roster = self.roster(document, head, query, models, lists) if query and models is not None else None
         self.note("pack.toml", document.refusals)
         self.refuse_strangers(head)
-        if query is None or models is None or columns is None:  # rules cannot be read without their columns
+        if query is None or roster is None:  # rules cannot be read without their columns
             return None
+        columns = head.schema.columns() | dict(query.features)
+        for scorer in roster.scorers:
+            columns |= score_columns(scorer.name)
         rules = self.rules(columns, lists)
         return Pack(
             name=head.name,
@@ -101,8 +100,9 @@ class _Loader:
             legs=legs,
             query=query,
             rules=rules,
-            models=models,
+            models=roster.scorers,
             alert=head.alert,
+            shadow_models=roster.shadows,
             files=self.files,
         )
 
@@ -130,7 +130,7 @@ class _Loader:
 
     def refuse_strangers(self, head: PackHead) -> None:
         """A file that nothing names is a mistake: rules.yml would be no rules at all."""
-        known = {*_KNOWN, *self.files, *(name for pair in head.models for name in pair)}
+        known = {*_KNOWN, *self.files, *(name for each in head.models for name in (each.file, each.card))}
         for file in sorted(self.path.rglob("*")):
             name = file.relative_to(self.path).as_posix()
             hidden = any(part.startswith((".", "__")) for part in Path(name).parts)
@@ -171,32 +171,26 @@ class _Loader:
         text = self.read("features.sql")
         return None if text is None else self.attempt("features.sql", lambda: parse_query(text, schema))
 
-    def models(self, head: PackHead) -> tuple[Scorer, ...] | None:
+    def models(self, head: PackHead) -> tuple[Model, ...] | None:
         """Every model with its card; None where one cannot be loaded."""
-        scorers = [self.model(*pair) for pair in head.models]
-        return None if None in scorers else tuple(scorer for scorer in scorers if scorer)
+        models = [self.model(each.file, each.card) for each in head.models]
+        return None if None in models else tuple(model for model in models if model)
 
-    def model(self, name: str, card_name: str) -> Scorer | None:
+    def model(self, name: str, card_name: str) -> Model | None:
         """One model and its card."""
         model, card = self.bytes(name), self.bytes(card_name)
         if model is None or card is None or self.attempt(card_name, lambda: read_card(card)) is None:
             return None
-        return self.attempt(name, lambda: load_scorer(model, card))
+        return self.attempt(name, lambda: load_model(model, card))
 
-    def columns(self, document: Document, schema: Schema, query: Query, models: tuple[Scorer, ...]) -> dict[str, Type]:
-        """What a rule may read: fields, system columns, features and scores."""
-        columns = schema.columns() | dict(query.features)
-        for k, scorer in enumerate(models):
-            for name in scorer.features:
-                if name not in columns:
-                    what = f"the model {scorer.name} reads {name}, which the pack does not have"
-                    document.refuse(("models", k), what, suggest(name, columns))
-            for name, type in score_columns(scorer.name).items():
-                if name in columns:
-                    what = f"the model {scorer.name} adds the column {name}, which the pack already has"
-                    document.refuse(("models", k), what, "rename the feature or the model")
-                columns[name] = type
-        return columns
+    def roster(
+        self, document: Document, head: PackHead, query: Query, models: tuple[Model, ...],
+        lists: dict[str, tuple[ListEntry, ...]],
+    ) -> Roster:  # fmt: skip
+        """What each model scores. A segment reads what models read, and no scores."""
+        columns = head.schema.columns() | dict(query.features)
+        reader = RosterReader(document, columns, lambda sql: parse_condition(sql, columns, lists))
+        return reader.read(head.models, models)
 
     def rules(self, columns: dict[str, Type], lists: dict[str, tuple[ListEntry, ...]]) -> RuleSet:
         """rules.yaml, with its examples run."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from features.expr import Expr
 from features.query import Query
 from features.schema import Schema
-from models.scorer import Scorer
+from models.scorer import Scorer, ShadowModel
 from rules.records import HOUR_US, AlertPolicy, RuleSet
 
 __all__ = ["HOUR_US", "AlertPolicy", "EventPolicy", "LabelPolicy", "Leg", "Pack"]
@@ -87,4 +87,5 @@ class Pack:
     rules: RuleSet
     models: tuple[Scorer, ...]
     alert: AlertPolicy | None
+    shadow_models: tuple[ShadowModel, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from features.expr import Expr
 from features.refusal import Refusal, suggest
 from features.schema import FIELD_TYPES, SYSTEM_COLUMNS, Field, Schema
+from features.types import TEXT
 from rules.records import OUTCOMES
 from sekisho.pack import AlertPolicy, EventPolicy, LabelPolicy, Leg
 from sekisho.toml import Document, Table
@@ -23,6 +24,7 @@ _FIELD_KEYS = ("type", "currency", "currencies", "scale", "from", "required", "p
 _ALERT_KEYS = (
     "outcomes", "group_by", "quiet", "max_open", "escalate_on", "amount", "amount_factor", "storm_limit", "act_by",
 )  # fmt: skip
+_MODEL_KEYS = ("file", "card", "segment", "shadow", "challenges", "share", "by", "salt")
 _ENCODINGS = {"time": ("epoch_s", "epoch_ms", "epoch_us"), "money": ("minor",)}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -46,7 +48,24 @@ class PackHead:
     policy: EventPolicy
     labels: LabelPolicy | None
     alert: AlertPolicy | None
-    models: tuple[tuple[str, str], ...]
+    models: tuple[ModelHead, ...]
+
+
+@dataclass(frozen=True)
+class ModelHead:
+    """One of `[[models]]`: its files, and its part. segment: SQL, "" for all events.
+
+    challenges: the champion's name, "" for none; share, by and salt: which entities the challenger takes.
+    """
+
+    file: str
+    card: str
+    segment: str = ""
+    shadow: bool = False
+    challenges: str = ""
+    share: float = 0.0
+    by: str = ""
+    salt: str = ""
 
 
 def read_head(document: Document) -> PackHead:
@@ -62,7 +81,7 @@ def read_head(document: Document) -> PackHead:
         policy=_policy(document, schema),
         labels=_labels(document, schema) if "labels" in document.tables else None,
         alert=_alert(document, schema) if "alert" in document.tables else None,
-        models=_models(document),
+        models=_models(document, schema),
     )
 
 
@@ -264,10 +283,37 @@ def _leg(document: Document, schema: Schema, k: int, parse: Callable[[str], Expr
         return None
 
 
-def _models(document: Document) -> tuple[tuple[str, str], ...]:
-    """(model file, card file) of each `[[models]]`."""
-    tables = [document.table("models", k, known=("file", "card")) for k in range(_count(document, "models"))]
-    return tuple((_file(table, "file"), _file(table, "card")) for table in tables)
+def _models(document: Document, schema: Schema) -> tuple[ModelHead, ...]:
+    """Each of `[[models]]`; what needs its file is read by roster.py."""
+    return tuple(_model(document, schema, k) for k in range(_count(document, "models")))
+
+
+def _model(document: Document, schema: Schema, k: int) -> ModelHead:
+    table = document.table("models", k, known=_MODEL_KEYS)
+    head = ModelHead(_file(table, "file"), _file(table, "card"), table.text("segment", ""), table.flag("shadow"))
+    challenges = table.text("challenges", "")
+    if not challenges:
+        for key in ("share", "by", "salt"):
+            if key in table:
+                table.refuse(key, f"only a challenger has {key}", 'add challenges = "NAME", or remove it')
+        return head
+    for key, stands in (("segment", bool(head.segment)), ("shadow", head.shadow)):
+        if stands:
+            table.refuse(
+                key, f"a challenger has no {key}", "remove it: it stands in for its champion, where that scores"
+            )
+    texts = [name for name, field in schema.by_name.items() if field.sql_type is TEXT]
+    return replace(
+        head, challenges=challenges, share=_share(table), by=table.choice("by", texts), salt=table.text("salt")
+    )
+
+
+def _share(table: Table) -> float:
+    share = table.values.get("share")
+    if not isinstance(share, float) or not 0 < share < 1:
+        table.refuse("share", "a challenger's share is a number between 0 and 1", "write share = 0.1 for a tenth")
+        return 0.5
+    return share
 
 
 def _file(table: Table, key: str) -> str:

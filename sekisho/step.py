@@ -15,7 +15,7 @@ import numpy as np
 
 from features.lists import ListTables
 from features.sheet import DEGRADED, ENTERS, NULL, SKIPPED, VALID, Bytes, Ints, Sheet, take, widen
-from models.scorer import score
+from models.scorer import score, score_shadow
 from rules.alert_records import Notification
 from rules.alerts import group_alerts, mark_alert
 from rules.controls import AlertMark, Control, ListChange, RuleMute
@@ -99,8 +99,12 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
         if state.cold_us is not None:
             _chill(stage, sheet, state.cold_us)
         stage.after.run(sheet, lists)
+    if engine.segments:
+        engine.segments.run(sheet, lists)
     for scorer in engine.scorers:
         score(scorer, sheet, wanted, engine.predict)
+    for shadow in engine.shadows:
+        score_shadow(shadow, sheet, wanted, engine.predict)
     degraded, muted = (admission.fate == DEGRADED).astype(np.uint8), _muted(engine, state, sheet, admission)
     results = evaluate(engine.rules, sheet, lists, degraded, wanted, muted)
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from features.schema import Field
+from models.scorer import Model
 from rules.records import Condition, ShadowRule
 from sekisho.check import Summary, duration_text
 
@@ -137,8 +138,20 @@ def _lists(summary: Summary) -> Iterable[Fact]:
 
 def _models(summary: Summary) -> Iterable[Fact]:
     for scorer in summary.pack.models:
-        size = f"{_count(scorer.forest.trees, 'tree')} over {_count(len(scorer.features), 'column')}"
-        yield "model", Text.assemble((scorer.name, "cyan"), f" {size}, sha256 {scorer.sha256[:12]}")
+        yield "model", _model(scorer, "")
+        if challenger := scorer.challenger:
+            yield (
+                "model",
+                _model(challenger, f", in the place of {scorer.name} on {challenger.share:.2%} of {challenger.by}"),
+            )
+    for shadow in summary.pack.shadow_models:
+        yield "model", _model(shadow, ", in shadow")
+
+
+def _model(model: Model, part: str) -> Text:
+    size = f"{_count(model.forest.trees, 'tree')} over {_count(len(model.features), 'column')}"
+    part += ", a segment" if model.segment else ""
+    return Text.assemble((model.name, "cyan"), f" {size}, sha256 {model.sha256[:12]}{part}")
 
 
 def _verdicts(summary: Summary) -> Iterable[Text]:

@@ -18,10 +18,13 @@ import numpy.typing as npt
 from features.lists import ListTables, build_lists
 from features.sheet import DEGRADED, HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet, concat, new_sheet, take
 from features.types import Kind
-from models.scorer import CompiledScorer, calibrate
+from models.arms import CHALLENGER, CHAMPION
+from models.card import Calibration
+from models.scorer import Challenger, CompiledScorer, Model, calibrate
 from rules.evaluate import decide, evaluate
 from rules.records import Rule
 from sekisho.compile import Engine
+from sekisho.pack import Pack
 from sekisho.step import Decided
 
 FEATURES, CALIBRATION, UPSTREAM = "features", "calibration", "upstream"
@@ -40,8 +43,8 @@ def components(current: Engine, candidate: Engine, feedback: bool) -> tuple[str,
     found = []
     if _values_key(current) != _values_key(candidate):
         found.append(FEATURES)
-    scorers = {scorer.name: scorer.calibration for scorer in ours.models}
-    if any(scorers.get(scorer.name, scorer.calibration) != scorer.calibration for scorer in theirs.models):
+    before = _calibrations(ours)
+    if any(before.get(name, after) != after for name, after in _calibrations(theirs).items()):
         found.append(CALIBRATION)
     for kind, left, right in (
         ("rule", _rules(ours.rules.rules), _rules(theirs.rules.rules)),
@@ -50,6 +53,12 @@ def components(current: Engine, candidate: Engine, feedback: bool) -> tuple[str,
         names = dict.fromkeys((*left, *right))
         found += [f"{kind}:{name}" for name in names if left.get(name) != right.get(name)]
     return (*found, UPSTREAM) if feedback and found else tuple(found)
+
+
+def _calibrations(pack: Pack) -> dict[str, Calibration]:
+    """Of every live model and challenger, by its name."""
+    live = [each for scorer in pack.models for each in (scorer, scorer.challenger) if each]
+    return {model.name: model.calibration for model in live}
 
 
 def _rules(rules: Sequence[Rule]) -> dict[str, tuple[object, ...]]:
@@ -63,9 +72,14 @@ def _rules(rules: Sequence[Rule]) -> dict[str, tuple[object, ...]]:
 def _values_key(engine: Engine) -> tuple[object, ...]:
     """What features and raw scores depend on, beside the log."""
     pack = engine.pack
-    models = tuple((scorer.name, scorer.sha256, scorer.features) for scorer in pack.models)
+    models = tuple(_model_key(each) for scorer in pack.models for each in (scorer, scorer.challenger) if each)
     legs = tuple((leg.kind, repr(leg.when), tuple(leg.fields.items())) for leg in pack.legs)
     return pack.query.sql, models, pack.policy, pack.labels, legs, tuple(pack.schema.fields)
+
+
+def _model_key(model: Model) -> tuple[object, ...]:
+    drawn = (model.share, model.by, model.salt) if isinstance(model, Challenger) else ()
+    return model.name, model.sha256, model.features, repr(model.segment), drawn
 
 
 @dataclass
@@ -146,8 +160,9 @@ class Hybrids:
         sheet = Sheet(own.layout, own.cells.copy(), own.valid.copy(), own.text)
         if source is not own:
             _overwrite(sheet, source, [name for name, _ in engine.pack.query.features])
+        origin = next(each for each in self.engines if each.layout is source.layout)
         for scorer in engine.scorers:
-            _rescore(sheet, scorer, source, self.engines[calibration])
+            _rescore(sheet, scorer, source, origin, self.engines[calibration])
         return sheet
 
 
@@ -173,20 +188,22 @@ def _overwrite(sheet: Sheet, source: Sheet, names: Sequence[str]) -> None:
             sheet.cells[to] += shift
 
 
-def _rescore(sheet: Sheet, scorer: CompiledScorer, source: Sheet, calibrated: Engine) -> None:
-    """A model's columns: the raw score of `source`, where it is known there, in the chosen calibration."""
-    name = scorer.scorer.name
-    if f"{name}_raw" in source.layout:
-        slot = source.layout[f"{name}_raw"]
-        sheet.doubles(scorer.raw)[:] = source.doubles(slot)
-        sheet.validity(scorer.raw)[:] = source.validity(slot)
-    ours = next((other.scorer.calibration for other in calibrated.scorers if other.scorer.name == name), None)
-    chosen = ours or scorer.scorer.calibration
-    known = np.flatnonzero(sheet.validity(scorer.raw) == VALID)
-    probability, points = calibrate(sheet.doubles(scorer.raw)[known], chosen.a, chosen.b)
-    for slot, values in ((scorer.probability, probability.view(np.int64)), (scorer.score, points)):
+def _rescore(sheet: Sheet, scorer: CompiledScorer, source: Sheet, origin: Engine, calibrated: Engine) -> None:
+    """A model's columns: the raw score of `source`, where `origin` has the model, in the chosen calibration."""
+    there = next((each for each in origin.scorers if each.scorer.name == scorer.scorer.name), None)
+    if there:
+        sheet.doubles(scorer.raw)[:] = source.doubles(there.raw)
+        sheet.validity(scorer.raw)[:] = source.validity(there.raw)
+    known, by = sheet.validity(scorer.raw) == VALID, there or scorer
+    drawn = (source if there else sheet).ints(by.arm) if by.arm else np.full(sheet.n, CHAMPION)
+    for slot in (scorer.probability, scorer.score):
         sheet.validity(slot)[:] = NULL
-        sheet.cells[slot.row, known], sheet.validity(slot)[known] = values, VALID
+    for arm in (CHAMPION, CHALLENGER):
+        rows, model = np.flatnonzero(known & ((drawn == CHALLENGER) == (arm == CHALLENGER))), by.in_arm(arm).model
+        chosen = _calibrations(calibrated.pack).get(model.name, model.calibration)
+        probability, points = calibrate(sheet.doubles(scorer.raw)[rows], chosen.a, chosen.b)
+        for slot, values in ((scorer.probability, probability.view(np.int64)), (scorer.score, points)):
+            sheet.cells[slot.row, rows], sheet.valid[slot.row, rows] = values, VALID
 
 
 @dataclass(frozen=True)

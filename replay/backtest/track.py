@@ -96,7 +96,9 @@ def _answers(engine: Engine, decided: Decided) -> Answers:
     fresh = decided.admission.fate[rows] != SKIPPED
     raw = np.full(len(rows), np.nan)
     if engine.scorers:
-        raw[fresh] = decided.sheet.doubles(engine.scorers[0].raw)[rows][fresh]
+        first = engine.scorers[0].raw
+        known = fresh & (decided.sheet.validity(first)[rows] == VALID)
+        raw[known] = decided.sheet.doubles(first)[rows][known]
     status, silenced = results.status[:, rows], results.lifted[:, rows] | results.muted[:, rows]
     before, times = decided.admission.watermark[rows], decided.sheet.ints("event_time")[rows]
     entered = decided.admission.fate[rows] == ENTERS

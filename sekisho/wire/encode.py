@@ -11,7 +11,7 @@ for each row by name. Text is UTF-8 as it is; only quotes, backslashes and contr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,13 +34,13 @@ TIME = 5  # microseconds UTC as RFC 3339 with six decimals and Z; years 0 to 999
 HEX = 6  # 128 bits as 32 hexadecimal digits; a given column
 CHOICE = 7  # an index into fragments
 MASK = 8  # the fragments whose bit is set, in [ ] and joined by commas
-_LITERAL = 0
+_LITERAL, _COMMA, _WHEN = 0, 9, 10
 
 Words = npt.NDArray[np.uint64]
 _ZERO, _ONE, _EIGHT, _LOW_BYTE = (np.uint64(k) for k in (0, 1, 8, 255))
 _LENGTH = (1 << HANDLE_BITS) - 1
 _DAY_US = 86_400_000_000
-_MOST = (0, 20, 5, 4, WIDEST, 29, 34, 4, 2)  # the most bytes by form, fragments and texts aside
+_MOST = (0, 20, 5, 4, WIDEST, 29, 34, 4, 2, 1, 0)  # the most bytes by form, fragments and texts aside
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _NULL, _TRUE, _FALSE = (np.frombuffer(word.ljust(SLACK), np.uint8) for word in (b"null", b"true", b"false"))
 _SHORT = np.zeros(32, np.uint8)  # the letter of a control character's short escape
@@ -60,7 +60,16 @@ class Piece:
     fragments: tuple[bytes, ...] = ()
 
 
-Template = Sequence[bytes | Piece]
+@dataclass(frozen=True)
+class When:
+    """A part of a template that is written only where a column of the sheet is VALID."""
+
+    column: Slot
+    part: tuple[bytes | Piece, ...]
+
+
+Template = Sequence[bytes | Piece | When]
+COMMA = Piece("", _COMMA)  # between the entries of a list, whichever are written: none behind its bracket
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,16 +103,21 @@ def compile_templates(templates: Sequence[Template]) -> Templates:
     starts, constants, given, masks = [0], list[bytes](), dict[str, int](), dict[str, int]()
     given_rows = mask_width = usual = 0
     for template in templates:
-        for piece in template:
+        for piece in _flat(template):
             first = len(constants)
             if isinstance(piece, bytes):
                 constants.append(piece)
                 pieces.append((_LITERAL, 0, first, 1))
                 usual += len(piece)
                 continue
+            if isinstance(piece, When):
+                pieces.append((_WHEN, piece.column.row, first, len(piece.part)))
+                continue
             match piece.column:
                 case Slot() as slot:
                     place = slot.row
+                case _ if piece.form == _COMMA:
+                    place = 0
                 case str() as name if piece.form == MASK:
                     place = masks.setdefault(name, mask_width)
                     mask_width = max(mask_width, place + mask_words(len(piece.fragments)))
@@ -122,6 +136,14 @@ def compile_templates(templates: Sequence[Template]) -> Templates:
     most = usual + int(ends[-1]) + len(constants) + SLACK
     constant_bytes = np.frombuffer(b"".join(constants) + bytes(SLACK), np.uint8)
     return Templates(table, np.array(starts, np.int64), constant_bytes, ends, given, masks, usual, most)
+
+
+def _flat(template: Template) -> Iterator[bytes | Piece | When]:
+    """The pieces one after the other, those of a part behind what it hangs on."""
+    for piece in template:
+        yield piece
+        if isinstance(piece, When):
+            yield from piece.part
 
 
 class Columns:
@@ -207,10 +229,18 @@ def _encode(
         i = rows[k]
         if at + most > len(out):
             return k
+        passed = starts[which[k]]  # pieces before it are not written
         for p in range(starts[which[k]], starts[which[k] + 1]):
+            if p < passed:
+                continue
             form, place, first = pieces[p, 0], pieces[p, 1], pieces[p, 2]
             if form == _LITERAL:
                 at = copy_bytes(constants, ends[first], ends[first + 1], out, at)
+                continue
+            if form == _COMMA:
+                if out[at - 1] != 91:
+                    out[at] = 44
+                    at += 1
                 continue
             if form == MASK:
                 at = _mask(constants, ends, masks, i, place, first, pieces[p, 3], out, at)
@@ -219,7 +249,9 @@ def _encode(
                 cell, known = cells[place, i], valid[place, i]
             else:
                 cell, known = given[~place, k], given_valid[~place, k]
-            if known != VALID:
+            if form == _WHEN:
+                passed = p + 1 if known == VALID else p + 1 + pieces[p, 3]
+            elif known != VALID:
                 at = copy_bytes(_NULL, 0, 4, out, at)
             elif form == TEXT:
                 if at + most + 6 * (cell & _LENGTH) > len(out):

@@ -1,21 +1,26 @@
-"""L9: a shadow rule has no side effects. It is a type of its own that neither outcomes nor alerts take."""
+"""L9: a shadow rule or model has no side effects. Each is a type of its own that neither outcomes nor alerts take."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from features.expr import Literal
+from features.refusal import Refusal
 from features.sheet import Layout
+from features.sql import parse_condition
 from features.types import BOOL, TIME
+from models.scorer import Scorer, ShadowModel, compile_scorer
 from rules.alert_records import build_alert
 from rules.evaluate import compile_rules
 from rules.records import AlertPolicy, Reasons, Rule, RuleSet, ShadowRule
 from sekisho.compile import compile_pack
 from sekisho.pack import Pack
+from sekisho.testing.random_models import scored
 from sekisho.testing.random_packs import random_case
 from sekisho.testing.runs import Run, run_engine
 
@@ -87,3 +92,30 @@ def test_the_cases_have_what_a_shadow_could_change() -> None:
     outcomes = {json.loads(line).get("outcome") for run in runs for line in run.records}
     assert {"approve", "review", "decline"} <= outcomes
     assert all(run.notifications for run in runs)
+
+
+def test_no_rule_can_name_a_shadow_model() -> None:
+    """A shadow model is no Scorer; compiled as one it is a TypeError; its scores have no name in the layout."""
+    pack = scored(random_case(8000)[0], 8000)
+    (shadow,), layout = pack.shadow_models, Layout()
+    assert not isinstance(shadow, Scorer) and not issubclass(ShadowModel, Scorer)
+    with pytest.raises(TypeError, match="live"):
+        compile_scorer(shadow, layout)  # type: ignore[arg-type]
+    engine = compile_pack(pack)
+    assert not [name for name in engine.layout.slots if name.startswith(shadow.name)]
+    condition = parse_condition("looker_score > 0", {"looker_score": engine.layout["first_score"].type})
+    rule = replace(LIVE, when=condition)
+    with pytest.raises(Refusal, match="no column looker_score"):
+        compile_pack(replace(pack, rules=replace(pack.rules, rules=(rule,))))
+
+
+@pytest.mark.parametrize("seed", range(8010, 8020))
+def test_shadow_models_change_no_byte_but_their_own_list(seed: int) -> None:
+    """With and without: equal notifications, and equal bytes but for the key `shadow_models`."""
+    plain, log = random_case(seed)
+    pack = scored(plain, seed)
+    _, theirs = run_engine(compile_pack(pack), log, 7)
+    _, ours = run_engine(compile_pack(replace(pack, shadow_models=())), log, 7)
+    assert ours.notifications == theirs.notifications
+    assert ours.records == [re.sub(rb'"shadow_models":\[[^]]*\],', b"", record) for record in theirs.records]
+    assert any(b'"shadow_models":[{"name":"looker"' in record for record in theirs.records)

@@ -121,7 +121,7 @@ def test_exact_cells_become_the_nearest_double(model: bytes) -> None:
     units = [1, -1, 2**53 + 1, -(2**53) - 1, 10**18 - 1, 2**63 - 1, -(2**63), 123_456_789_012_345_678]
     wide = [0, 2**53 + 1, 2**100 + 1, -(2**126) + 1, 10**38 - 1, -(10**38), 3, -3]
     sheet = sheet_of(layout, {"amount": units, "total": wide})
-    values = gather(scorer.inputs, sheet, np.arange(len(units)))
+    values = gather(scorer.compiled.inputs, sheet, np.arange(len(units)))
     assert values[1].tolist() == [float(Fraction(u, 100)) for u in units]
     assert values[4].tolist() == [float(w) for w in wide]
 
@@ -131,7 +131,7 @@ def test_null_error_and_unseen_categories_are_missing(model: bytes) -> None:
     scorer, layout = compiled(model)
     sheet = sheet_of(layout, {"channel": ["web", "WEB", "", None, "p", "日本", "日"], "ratio": [1.0] * 7})
     sheet.valid[layout["ratio"].row, 2] = ERROR
-    values = gather(scorer.inputs, sheet, np.arange(7))
+    values = gather(scorer.compiled.inputs, sheet, np.arange(7))
     nan = math.nan
     assert np.array_equal(values[2], [0, nan, nan, nan, nan, 3, nan], equal_nan=True)
     assert np.array_equal(values[0], [1, 1, nan, 1, 1, 1, 1], equal_nan=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -18,7 +18,7 @@ from sekisho.testing.reference.alerts import AlertState, group, mark
 from sekisho.testing.reference.expressions import EPOCH, ERROR, Lists, Row, evaluate
 from sekisho.testing.reference.intake import NEVER, Admission, Event, IntakeState, Place, admit, derive, place
 from sekisho.testing.reference.rules import Answers, judge
-from sekisho.testing.reference.scores import Score, score
+from sekisho.testing.reference.scores import Score, score, scores_of, speaks
 from sekisho.testing.reference.windows import Windows
 
 Decision = dict[str, Any]
@@ -73,10 +73,11 @@ def fold(pack: Pack, state: State, event: Event) -> Folded:
     head = _head(pack, event, admission)
     if admission.duplicate_of:
         return Folded(admission, rows, head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash})
-    scored, scores = _score(pack, rows[0])
+    scored, scores = _score(pack, rows[0], lists)
+    shadows = [score(each, rows[0], _scales(pack)) for each in pack.shadow_models if speaks(each, rows[0], lists)]
     silent = muted(state, admission, before)
     answers = judge(pack.rules, scored, lists, admission.degraded, pack.policy.on_degraded, silent)
-    record = head | _decision(pack, admission, scored, scores, answers)
+    record = head | _decision(pack, admission, scored, scores, answers, shadows)
     return Folded(admission, rows, record, _notify(pack, state, scored, record, answers))
 
 
@@ -151,20 +152,26 @@ def _clock_text(at_us: int) -> str:
     return (EPOCH + timedelta(microseconds=at_us)).isoformat(timespec="microseconds") + "Z"
 
 
-def _score(pack: Pack, row: Row) -> tuple[Row, list[Score]]:
-    """The row with the columns of every model, and their scores."""
-    scores = [score(scorer, row, _scales(pack)) for scorer in pack.models]
+def _score(pack: Pack, row: Row, lists: Lists) -> tuple[Row, list[Score]]:
+    """The row with the columns of every live model, NULL where it does not speak, and the scores of those that do."""
+    found = {model.name: scores_of(model, row, lists, _scales(pack)) for model in pack.models}
     parts = ("score", "raw", "probability")
-    return {**row, **{f"{each.name}_{part}": getattr(each, part) for each in scores for part in parts}}, scores
+    columns = {f"{name}_{part}": getattr(each, part, None) for name, each in found.items() for part in parts}
+    return {**row, **columns}, [each for each in found.values() if each]
 
 
-def _decision(pack: Pack, admission: Admission, row: Row, scores: list[Score], answers: Answers) -> Decision:
-    """The rest of a decision (L8). A feature that overflowed is NULL, and flagged (L7)."""
+def _decision(
+    pack: Pack, admission: Admission, row: Row, scores: list[Score], answers: Answers, shadows: list[Score]
+) -> Decision:
+    """The rest of a decision (L8). A feature that overflowed is NULL, and flagged (L7).
+
+    What shadow models say is read by nobody else (L9).
+    """
     overflow = any(row[name] is ERROR for name, _ in pack.query.features)
     return {
         "outcome": answers.outcome,
         "score": max((each.score for each in scores), default=None),
-        "models": [asdict(each) for each in scores],
+        "models": [each.entry() for each in scores],
         "rules": [
             {"id": rule.id, "outcome": rule.outcome, "reason": {"en": rule.reasons.en, "ja": rule.reasons.ja}}
             for rule in answers.hits
@@ -174,6 +181,7 @@ def _decision(pack: Pack, admission: Admission, row: Row, scores: list[Score], a
         "unknown": list(answers.unknown),
         "errors": list(answers.errors),
         "shadow": list(answers.shadow),
+        **({"shadow_models": [each.entry() for each in shadows]} if pack.shadow_models else {}),
         "flags": [*admission.flags, *(["overflow"] if overflow else [])],
         "pack": pack.hash,
     }
