@@ -20,14 +20,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from models.calibration import fit_platt
 from models.card import Feature
-from models.measures import average_precision
+from models.measures import average_precision, bands, log_loss
 from models.prequential import Window
+from models.scorer import calibrate
 from models.training import read_parameter, to_matrix
 from replay.sources import Input, LabelColumn
 from replay.training.rows import Span, learnable
 from replay.training.table import DAY_US, Fold, Split, Table, table_of_log
-from sekisho.compile import compile_pack
+from sekisho.compile import Engine, compile_pack
 from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
 
@@ -39,10 +41,10 @@ MANY = {**PARAMS, "lambda_l2": 5.0}  # for all of the pack's features
 HANDBOOK = (Path(__file__).parent / "handbook_features.txt").read_text().splitlines()[1:]
 
 
-def window(day: str) -> Window:
-    """The protocol's fold that begins to train on a day."""
+def window(day: str, delay_us: int = WEEK_US) -> Window:
+    """The protocol's fold that begins to train on a day; with another delay it trains sooner or later for its test."""
     start = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1e6)
-    return Window(start, start + WEEK_US, WEEK_US, start + 3 * WEEK_US)
+    return Window(start + WEEK_US - delay_us, start + 2 * WEEK_US - delay_us, delay_us, start + 3 * WEEK_US)
 
 
 def measured(fold: Fold) -> list[float]:
@@ -93,22 +95,50 @@ def report(
     return folds
 
 
+def pooled(folds: list[Fold]) -> tuple[np.ndarray, np.ndarray]:
+    """Raw scores and labels of all tests."""
+    return np.concatenate([fold.raw for fold in folds]), np.concatenate([fold.split.test_labels for fold in folds])
+
+
+def calibration(table: Table, engine: Engine, tests: list[Split], earlier: list[Split], weight: float) -> None:
+    """Print observed and expected frauds by hundreds of the score, all cards, calibrated on the validation folds."""
+    names, params = learnable(engine)[0], {**MANY, "scale_pos_weight": weight}
+    before, after = ([table.fit(split, names, params, 1) for split in splits] for splits in (earlier, tests))
+    scale = fit_platt(*pooled(before))
+    raw, labels = pooled(after)
+    probability, points = calibrate(raw, scale.a, scale.b)
+    ratio = log_loss(probability, labels) / log_loss(1 / (1 + np.exp(-raw)), labels)
+    print(f"calibration, frauds weighed {weight:g} times: log-loss {ratio:.4f} of the raw scores'")
+    for band in bands(points, probability, labels):
+        print(f"  {band.low:3}+  {band.rows:9,} payments  {band.frauds:6,} frauds  {band.expected:10,.1f} expected"
+              f"  observed / expected {band.observed_to_expected:.2f}", flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("transactions", type=Path)
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 1 on")
     parser.add_argument("--validation", action="store_true", help="the validation folds, to choose a configuration by")
     parser.add_argument("--param", type=read_parameter, action="append", default=[], help="key=value, over the chosen")
+    parser.add_argument("--delay", type=int, default=7, help="days until a label enters the log")
+    parser.add_argument("--calibration", action="store_true", help="observed and expected frauds by score, instead")
     parser.add_argument("--peer", action="store_true", help="the AP of XGBoost beside ours; install it first")
     options = parser.parse_args()
     began, engine = time.perf_counter(), compile_pack(load_pack(shipped_pack("fdh")))
-    windows = [window(day) for day in (VALIDATIONS if options.validation else TESTS)]
-    span = Span(windows[-1].train_from_us, windows[0].test_to_us)
-    labels = LabelColumn("TX_FRAUD", WEEK_US, "fraud")
+    delay_us = options.delay * DAY_US
+    windows = [window(day, delay_us) for day in (VALIDATIONS if options.validation else TESTS)]
+    earlier = [window(day, delay_us) for day in VALIDATIONS] if options.calibration else []
+    span = Span([*windows, *earlier][-1].train_from_us, windows[0].test_to_us)
+    labels = LabelColumn("TX_FRAUD", delay_us, "fraud")
     inputs = [Input(options.transactions, labels=labels), Input(options.transactions)]
     with table_of_log(engine, inputs, span, lambda *_: None, threads=2) as table:
         print(f"{len(table.at_us):,} payments of the folds, {time.perf_counter() - began:.0f} s")
-        splits = [table.split(each, WEEK_US, table.newest_us + 1) for each in windows]
+        splits = [table.split(each, delay_us, table.newest_us + 1) for each in windows]
+        if options.calibration:
+            before = [table.split(each, delay_us, windows[-1].known_us) for each in earlier]
+            for weight in (1.0, 20.0):
+                calibration(table, engine, splits, before, weight)
+            return
         for split in splits:
             frauds = split.test_labels[split.fresh].sum(), split.test_labels.sum()
             print(f"  tested {len(split.test):,} payments with {frauds[1]:,} frauds; not yet known to be"

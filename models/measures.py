@@ -31,6 +31,36 @@ def average_precision(scores: Doubles, labels: Bytes) -> float:
     return float(np.sum(np.diff(hits[last], prepend=0) * precision) / hits[-1])
 
 
+def log_loss(probability: Doubles, labels: Bytes) -> float:
+    """The mean surprise at the labels, in nats."""
+    return float(-np.mean(np.log(np.where(labels == 1, probability, 1 - probability))))
+
+
+@dataclass(frozen=True)
+class Band:
+    """The payments whose score lies in [low, low + 100): how many, their frauds, and the frauds expected of them."""
+
+    low: int
+    rows: int
+    frauds: int
+    expected: float
+
+    @property
+    def observed_to_expected(self) -> float:
+        """1 where probabilities are what they say; NaN without a row."""
+        return self.frauds / self.expected if self.expected else np.nan
+
+
+def bands(points: Ints, probability: Doubles, labels: Bytes) -> list[Band]:
+    """Calibration by hundreds of the score, the lowest first; bands without a row are left out."""
+    hundreds = points // 100
+    return [
+        Band(int(low) * 100, int(here.sum()), int(labels[here].sum()), float(probability[here].sum()))
+        for low in np.unique(hundreds)
+        for here in (hundreds == low,)
+    ]
+
+
 @dataclass(frozen=True)
 class Ranking:
     """How well scores rank: the three measures of a table of results. NaN without both classes, or without cards."""

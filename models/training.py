@@ -22,7 +22,7 @@ from features.sheet import Bytes, Doubles
 from models.calibration import fit_platt
 from models.card import Calibration, Feature, ModelCard
 from models.forest import parse_forest
-from models.measures import average_precision, roc_auc
+from models.measures import average_precision, log_loss, roc_auc
 from models.plan import make_plan
 from models.scorer import predict_raw
 
@@ -63,6 +63,8 @@ PARAMETERS: Mapping[str, type[int] | type[float] | type[bool]] = {
     "scale_pos_weight": float,
     "boost_from_average": bool,
 }
+NOT_MONOTONE: Mapping[str, int] = {}
+PATIENCE = 50  # trees without a better average precision before a trial ends
 # What makes a run repeatable, whatever the caller asks for.
 _FIXED: Mapping[str, Any] = {"deterministic": True, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
 
@@ -111,25 +113,75 @@ def read_parameter(text: str) -> tuple[str, int | float | bool]:
 
 
 def fit(
-    table: pa.Table, labels: Bytes, learn: npt.NDArray[Any], params: Mapping[str, Any] | None = None, seed: int = 1
+    table: pa.Table,
+    labels: Bytes,
+    learn: npt.NDArray[Any],
+    params: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    monotone: Mapping[str, int] = NOT_MONOTONE,
 ) -> Fitted:
     """Learn from the rows `learn` (an index or a mask) of a table. Equal inputs and seed give equal bytes.
 
     table: the features; text columns are categorical, all others numbers (NULL is missing).   labels: 0 or 1 a row.
+    monotone: by feature, 1 where a larger value may only raise the score, -1 where it may only lower it.
     """
     import lightgbm
 
     features = tuple(_feature(name, table.column(name), learn) for name in table.column_names)
     matrix = to_matrix(features, table)
-    data = lightgbm.Dataset(
-        matrix[:, learn].T,
-        labels[learn],
+    settings = _settings(features, params, seed, monotone)
+    booster = lightgbm.train(settings, _dataset(features, matrix[:, learn], labels[learn]))
+    model = booster.model_to_string().encode()
+    return Fitted(model, features, predict_raw(make_plan(parse_forest(model)), matrix))
+
+
+def validation_curve(
+    table: pa.Table,
+    labels: Bytes,
+    n: int,
+    params: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    monotone: Mapping[str, int] = NOT_MONOTONE,
+) -> Doubles:
+    """float64[trees]: the average precision on the rows from n on after each tree that the first n rows teach.
+
+    It ends where PATIENCE more trees bring no more. The other arguments are those of fit().
+    """
+    import lightgbm
+
+    learn = np.arange(n)
+    features = tuple(_feature(name, table.column(name), learn) for name in table.column_names)
+    matrix = to_matrix(features, table)
+    settings = {**_settings(features, params, seed, monotone), "metric": "average_precision"}
+    data, seen = _dataset(features, matrix[:, :n], labels[:n]), dict[str, Any]()
+    judge = lightgbm.Dataset(matrix[:, n:].T, labels[n:], reference=data)
+    told = [lightgbm.record_evaluation(seen), lightgbm.early_stopping(PATIENCE, verbose=False)]
+    lightgbm.train(settings, data, valid_sets=[judge], valid_names=["judge"], callbacks=told)
+    return np.array(seen["judge"]["average_precision"])
+
+
+def _dataset(features: Sequence[Feature], matrix: Doubles, labels: Bytes) -> Any:
+    import lightgbm
+
+    return lightgbm.Dataset(
+        matrix.T,
+        labels,
         feature_name=[feature.name for feature in features],
         categorical_feature=[k for k, feature in enumerate(features) if feature.kind == "categorical"],
     )
-    booster = lightgbm.train({**DEFAULTS, **(params or {}), **_FIXED, "seed": seed}, data)
-    model = booster.model_to_string().encode()
-    return Fitted(model, features, predict_raw(make_plan(parse_forest(model)), matrix))
+
+
+def _settings(
+    features: Sequence[Feature], params: Mapping[str, Any] | None, seed: int, monotone: Mapping[str, int]
+) -> dict[str, Any]:
+    """All that LightGBM is told. Refusal where a feature cannot be held to a direction."""
+    for feature in features:
+        if feature.kind == "categorical" and feature.name in monotone:
+            what = f"{feature.name} is categorical: its values have no order to rise or fall with"
+            raise Refusal(what, "take it out of [training]")
+    held = [monotone.get(feature.name, 0) for feature in features]
+    ways = {"monotone_constraints": held, "monotone_constraints_method": "advanced"} if any(held) else {}
+    return {**DEFAULTS, **(params or {}), **ways, **_FIXED, "seed": seed}
 
 
 def train(
@@ -178,13 +230,15 @@ def make_card(
 
 def measure(raw: Doubles, labels: Bytes, calibration: Calibration) -> dict[str, float]:
     """The card's metrics on rows later than the training: ranking by raw score, and expected to observed frauds."""
-    expected = float(np.sum(1 / (1 + np.exp(-(calibration.a * raw + calibration.b)))))
+    probability, own = (1 / (1 + np.exp(-z)) for z in (calibration.a * raw + calibration.b, raw))
     return {
         "test_rows": float(len(labels)),
         "test_positives": float(labels.sum()),
         "average_precision": round(average_precision(raw, labels), 4),
         "roc_auc": round(roc_auc(raw, labels), 4),
-        "expected_to_observed": round(expected / float(labels.sum()), 4),
+        "expected_to_observed": round(float(probability.sum() / labels.sum()), 4),
+        "log_loss": round(log_loss(probability, labels), 6),
+        "log_loss_uncalibrated": round(log_loss(own, labels), 6),
     }
 
 

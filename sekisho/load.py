@@ -21,7 +21,7 @@ from rules.records import ListEntry, RuleSet
 from sekisho.canonical import canonical, pack_hash
 from sekisho.errors import SekishoError
 from sekisho.pack import Pack
-from sekisho.pack_toml import PackHead, read_head, read_legs
+from sekisho.pack_toml import PackHead, read_head, read_legs, read_training
 from sekisho.roster import Roster, RosterReader, score_columns
 from sekisho.toml import Document
 
@@ -81,6 +81,7 @@ class _Loader:
         query = self.query(head.schema)
         legs = read_legs(document, head.schema, lambda sql: parse_condition(sql, head.schema.columns(), lists))
         roster = self.roster(document, head, query, models, lists) if query and models is not None else None
+        directions = read_training(document, dict(query.features)) if query else {}
         self.note("pack.toml", document.refusals)
         self.refuse_strangers(head)
         if query is None or roster is None:  # rules cannot be read without their columns
@@ -103,6 +104,7 @@ class _Loader:
             models=roster.scorers,
             alert=head.alert,
             shadow_models=roster.shadows,
+            directions=directions,
             files=self.files,
         )
 

@@ -73,7 +73,10 @@ class Leg:
 
 @dataclass(frozen=True)
 class Pack:
-    """A loaded and checked pack. `hash` is sha256 over the canonical bytes of every file, and the time-zone data."""
+    """A loaded and checked pack. `hash` is sha256 over the canonical bytes of every file, and the time-zone data.
+
+    directions: 1 for features that may only raise a score as they grow, -1 for those that may only lower it.
+    """
 
     name: str
     description: str
@@ -88,4 +91,5 @@ class Pack:
     models: tuple[Scorer, ...]
     alert: AlertPolicy | None
     shadow_models: tuple[ShadowModel, ...] = ()
+    directions: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from features.expr import Expr
 from features.refusal import Refusal, suggest
 from features.schema import FIELD_TYPES, SYSTEM_COLUMNS, Field, Schema
-from features.types import TEXT
+from features.types import TEXT, Kind, Type
 from rules.records import OUTCOMES
 from sekisho.pack import AlertPolicy, EventPolicy, LabelPolicy, Leg
 from sekisho.toml import Document, Table
 
-_SECTIONS = ("pack", "events", "fields", "labels", "legs", "alert", "models")
+_SECTIONS = ("pack", "events", "fields", "labels", "legs", "alert", "models", "training")
 _EVENT_KEYS = (
     "kinds", "decide", "lateness", "max_clock_skew", "dedup_horizon", "inherit", "inherit_horizon", "on_degraded",
     "default_zone", "time_set_by", "record_time", "record_time_encoding",
@@ -89,6 +89,16 @@ def read_legs(document: Document, schema: Schema, parse: Callable[[str], Expr]) 
     """The `[[legs]]`. `parse` reads a condition over the schema's columns."""
     legs = [_leg(document, schema, k, parse) for k in range(_count(document, "legs"))]
     return tuple(leg for leg in legs if leg)
+
+
+def read_training(document: Document, features: Mapping[str, Type]) -> dict[str, int]:
+    """The `[training]` table: features that may only raise a score as they grow (1), or only lower it (-1)."""
+    table = document.table("training", known=("increasing", "decreasing"))
+    ordered = [name for name, type in features.items() if type.numeric or type.kind is Kind.BOOL]
+    up, down = (table.texts(key, (), ordered) for key in ("increasing", "decreasing"))
+    for name in set(up) & set(down):
+        table.refuse("decreasing", f"{name} cannot be both increasing and decreasing", "take it out of one of the two")
+    return dict.fromkeys(up, 1) | dict.fromkeys(down, -1)
 
 
 def _pack_name(pack: Table) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from replay.training.train import Trained
 
 _PATH = click.Path(path_type=Path)
+_MOST_TRIALS = 5
 
 
 class _Parameter(click.ParamType):
@@ -82,6 +83,10 @@ class _Names(click.ParamType):
     "--param", "params", type=_Parameter(), multiple=True,
     help="A parameter of LightGBM instead of the default, as num_leaves=8; may be given several times.",
 )  # fmt: skip
+@click.option(
+    "--search", "tries", type=click.IntRange(0, 200), default=0, show_default=True,
+    help="Try so many configurations on the earlier folds, and take the best by average precision.",
+)  # fmt: skip
 @click.option("--out", type=_PATH, required=True, help="The model's file, a .txt; its card is put beside it, a .toml.")
 @click.option("--name", default="fraud", show_default=True, help="The model's name, after which scores are named.")
 @click.option("--owner", required=True, help="Who answers for the model, for its card.")
@@ -99,6 +104,7 @@ def train(
     folds: int,
     features: tuple[str, ...],
     params: tuple[tuple[str, Any], ...],
+    tries: int,
     out: Path,
     name: str,
     owner: str,
@@ -135,7 +141,7 @@ def train(
         for feature in learnable(engine)[1]:
             console.print(f"! {feature} is a time or an interval: the model does not see it", style="yellow")
     window = Window(train_from_us, train_to_us, delay_us, test_to_us)
-    plan = Plan(window, folds, delay_us if maturity_us is None else maturity_us, seed, dict(params), features)
+    plan = Plan(window, folds, delay_us if maturity_us is None else maturity_us, seed, dict(params), features, tries)
     inputs, purpose = inputs_of(source, settings=file, **log), Purpose(name, owner, intended_use)
     with watched(console) as told:
         trained = train_on_log(engine, inputs, plan, purpose, told, threads)
@@ -172,7 +178,36 @@ def _show(trained: Trained, out: Path, console: Console) -> None:
     console.print(f"  expected to observed frauds  {metrics['expected_to_observed']:.2f}")
     for why in ("young", "unsettled", "other"):
         console.print(f"  left out of training, {why:<9}  {metrics[f'left_out_{why}']:,.0f}")
+    _show_bands(trained, console)
+    _show_trials(trained, console)
     console.print(f"  {out}, sha256 {trained.card.sha256}")
+
+
+def _show_bands(trained: Trained, console: Console) -> None:
+    """Whether probabilities are what they say, by hundreds of the score."""
+    from rich.table import Table
+
+    table = Table("score", "payments", "frauds", "expected", "observed / expected", title="calibration on the test",
+                  title_justify="left", title_style="bold")  # fmt: skip
+    for band in trained.bands:
+        row = f"{band.rows:,}", f"{band.frauds:,}", f"{band.expected:,.1f}", f"{band.observed_to_expected:.2f}"
+        table.add_row(f"{band.low} - {band.low + 99}", *row)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    console.print(table)
+
+
+def _show_trials(trained: Trained, console: Console) -> None:
+    """What was tried, the best first."""
+    from rich.table import Table
+
+    if not trained.trials:
+        return
+    table = Table("AP on the earlier folds", "parameters", title="tried", title_justify="left", title_style="bold")
+    for trial in trained.trials[:_MOST_TRIALS]:
+        said = " ".join(f"{name}={value}" for name, value in trial.params.items())
+        table.add_row(f"{trial.average_precision:.4f} +/- {trial.spread:.4f}", said)
+    console.print(table)
 
 
 def _day(fold: Fold) -> str:

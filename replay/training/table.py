@@ -16,7 +16,7 @@ import pyarrow as pa
 from features.sheet import Bytes, Doubles, Ints
 from models.measures import Ranking, not_compromised, rank
 from models.prequential import Window
-from models.training import Fitted, fit
+from models.training import NOT_MONOTONE, Fitted, fit
 from replay.backtest.database import Db, arrays, open_rows
 from replay.backtest.roles import Roles, roles_of
 from replay.backtest.sweep import Told
@@ -103,12 +103,20 @@ class Table:
             counts(later[test]),
         )
 
-    def fit(self, split: Split, names: Sequence[str], params: Mapping[str, Any], seed: int) -> Fold:
+    def fit(
+        self, split: Split, names: Sequence[str], params: Mapping[str, Any], seed: int,
+        monotone: Mapping[str, int] = NOT_MONOTONE,
+    ) -> Fold:  # fmt: skip
         """A model of some features, and what it says of its test."""
+        rows, labels = self.rows(split, names)
         n = len(split.learn)
-        rows = self.features.select(names).take(pa.array(np.concatenate([split.learn, split.test])))
-        fitted = fit(rows, np.concatenate([split.learn_labels, split.test_labels]), np.arange(n), params, seed)
+        fitted = fit(rows, labels, np.arange(n), params, seed, monotone)
         return Fold(split, fitted, fitted.raw[n:])
+
+    def rows(self, split: Split, names: Sequence[str]) -> tuple[pa.Table, Bytes]:
+        """Features and labels of what a model learns from, and behind them of what judges it."""
+        rows = self.features.select(names).take(pa.array(np.concatenate([split.learn, split.test])))
+        return rows, np.concatenate([split.learn_labels, split.test_labels])
 
     def _rows(self, from_us: int, to_us: int) -> Ints:
         return np.flatnonzero((self.at_us >= from_us) & (self.at_us < to_us))

@@ -12,12 +12,15 @@ from features.refusal import suggest
 from features.sheet import Ints
 from models.calibration import fit_platt
 from models.card import ModelCard
+from models.measures import Band, bands
 from models.prequential import Window
+from models.scorer import calibrate
 from models.training import Purpose, make_card, measure
 from replay.backtest.sweep import Told
 from replay.sources import Input
 from replay.topic_input import TopicInput
 from replay.training.rows import Span, learnable
+from replay.training.search import Trial, search
 from replay.training.table import Fold, table_of_log
 from sekisho.compile import Engine
 from sekisho.errors import SekishoError
@@ -28,6 +31,7 @@ class Plan:
     """window: of the model itself.   validation: how many earlier folds.   maturity_us: what is younger is left out.
 
     params: LightGBM's, over the defaults.   features: those to learn from; () for all of the pack's.
+    tries: how many configurations are tried on the earlier folds; 0 for none but the defaults.
     """
 
     window: Window
@@ -36,15 +40,21 @@ class Plan:
     seed: int = 1
     params: Mapping[str, Any] = field(default_factory=dict)
     features: tuple[str, ...] = ()
+    tries: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """folds: the model's own first, then the earlier ones."""
+    """folds: the model's own first, then the earlier ones.   trials: what was tried, the best first.
+
+    bands: how calibrated the model is on its own test, by hundreds of the score.
+    """
 
     model: bytes
     card: ModelCard
     folds: tuple[Fold, ...]
+    trials: tuple[Trial, ...]
+    bands: tuple[Band, ...]
 
 
 def train_on_log(
@@ -61,8 +71,11 @@ def train_on_log(
     with table_of_log(engine, inputs, span, told, threads) as table:
         moments = [table.newest_us + 1] + [plan.window.known_us] * plan.validation
         splits = [table.split(window, plan.maturity_us, at_us) for window, at_us in zip(windows, moments, strict=True)]
-        folds = tuple(table.fit(split, names, plan.params, plan.seed) for split in splits)
-        return _trained(folds, table.at_us, purpose)
+        ways = {name: way for name, way in engine.pack.directions.items() if name in names}
+        trials = search(table, splits[1:], names, plan.tries, plan.params, plan.seed, ways) if plan.tries else []
+        params = trials[0].params if trials else plan.params
+        folds = tuple(table.fit(split, names, params, plan.seed, ways) for split in splits)
+        return _trained(folds, trials, table.at_us, purpose)
 
 
 def wanted(engine: Engine, names: Sequence[str]) -> list[str]:
@@ -74,7 +87,7 @@ def wanted(engine: Engine, names: Sequence[str]) -> list[str]:
     return [name for name in known if name in names] if names else known
 
 
-def _trained(folds: tuple[Fold, ...], at_us: Ints, purpose: Purpose) -> Trained:
+def _trained(folds: tuple[Fold, ...], trials: Sequence[Trial], at_us: Ints, purpose: Purpose) -> Trained:
     own, earlier = folds[0], folds[1:]
     try:
         calibration = fit_platt(
@@ -88,7 +101,8 @@ def _trained(folds: tuple[Fold, ...], at_us: Ints, purpose: Purpose) -> Trained:
     metrics = measure(own.raw, split.test_labels, calibration) | _rankings(own, earlier)
     metrics |= {f"left_out_{name}": float(split.known[name]) for name in ("young", "unsettled", "other")}
     card = make_card(own.fitted, split.learn_labels, at_us[split.learn], purpose, calibration, metrics)
-    return Trained(own.fitted.model, card, folds)
+    probability, points = calibrate(own.raw, calibration.a, calibration.b)
+    return Trained(own.fitted.model, card, folds, tuple(trials), tuple(bands(points, probability, split.test_labels)))
 
 
 def _rankings(own: Fold, earlier: tuple[Fold, ...]) -> dict[str, float]:

@@ -11,12 +11,17 @@ import pytest
 from click.testing import CliRunner
 
 from models.card import read_card
+from models.forest import parse_forest
+from models.measures import average_precision
+from models.plan import make_plan
 from models.prequential import Window
-from models.training import Purpose
+from models.scorer import predict_raw
+from models.training import DEFAULTS, Purpose, fit, validation_curve
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
 from replay.training.command import train
 from replay.training.rows import Truth, learnable
+from replay.training.search import GRID
 from replay.training.train import Plan, Trained, train_on_log
 from sekisho.compile import compile_pack
 from sekisho.errors import SekishoError
@@ -193,3 +198,75 @@ def test_choices_on_the_command_line(pack_folder, log, tmp_path) -> None:
     assert [each.name for each in read_card((tmp_path / "m.toml").read_bytes()).features] == ["paid", "payments"]
     wrong = CliRunner().invoke(train, [*command, "--param", "num_leavs=4"])
     assert (wrong.exit_code, "did you mean num_leaves?" in wrong.output) == (2, True)
+
+
+def test_a_search_is_seeded_and_beats_no_one_by_peeking(engine, log) -> None:
+    """Equal seeds try equal configurations, the defaults among them; labels of the test change no choice."""
+    fixed = {"num_iterations": 40, "feature_fraction": 0.8}
+    asked = {"params": fixed, "tries": 3, "features": ("paid", "payments")}
+    found = trained(engine, labelled(log[0], "search", log[1]), **asked)
+    assert len(found.trials) == 3
+    assert [each.average_precision for each in found.trials] == sorted(
+        (each.average_precision for each in found.trials), reverse=True
+    )
+    assert any(all(each.params[name] == DEFAULTS[name] for name in GRID.keys() - fixed) for each in found.trials)
+    assert all(each.params["feature_fraction"] == 0.8 and each.params["num_iterations"] <= 40 for each in found.trials)
+    assert f"[num_leaves: {found.trials[0].params['num_leaves']}]".encode() in found.model
+    good = sorted({f"p{k}" for k in range(N)} - {payment for payment, _ in log[1]})
+    future = labelled(log[0], "searched", [*log[1], *((p, WINDOW.known_us) for p in good[::3])])
+    assert trained(engine, future, **asked).trials == found.trials
+
+
+def test_a_validation_curve_is_the_average_precision_of_each_tree() -> None:
+    """The last point is what the model of so many trees scores, by our own measure."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(4000, 3))
+    y = (rng.random(4000) < 1 / (1 + np.exp(3 - 2 * x[:, 0]))).astype(np.uint8)
+    table = pa.table({f"x{k}": x[:, k] for k in range(3)})
+    curve = validation_curve(table, y, 3000, {"num_iterations": 12})
+    raw = fit(table, y, np.arange(3000), {"num_iterations": len(curve)}).raw
+    assert curve[-1] == pytest.approx(average_precision(raw[3000:], y[3000:]), abs=1e-9)
+
+
+@pytest.mark.parametrize(("key", "way"), [("increasing", 1), ("decreasing", -1)])
+def test_directions_of_the_pack_hold_everywhere(pack_folder, log, tmp_path, key, way) -> None:
+    """A feature swept from end to end moves every score one way alone; without the constraint it does not."""
+    folder = tmp_path / "directed"
+    shutil.copytree(pack_folder, folder)
+    with (folder / "pack.toml").open("a") as head:
+        head.write(f'\n[training]\n{key} = ["payments"]\n')
+    grid = np.linspace(-1, 40, 83)
+    for engine, held in ((compile_pack(load_pack(folder)), True), (compile_pack(load_pack(pack_folder)), False)):
+        found = trained(engine, labelled(log[0], f"{key}{held}", log[1]), features=("paid", "payments"))
+        plan = make_plan(parse_forest(found.model))
+        moves = []
+        for paid in (np.nan, 100.0, 3000.0, 20_000.0, 90_000.0):
+            raw = predict_raw(plan, np.stack([np.full(len(grid), paid), grid]))
+            moves.append(np.diff(raw) * way)
+        assert (np.min(moves) >= 0) == held
+
+
+def test_a_direction_of_what_has_no_order_is_refused(pack_folder, tmp_path) -> None:
+    """A misspelt feature, or one named both ways, is refused where it stands."""
+    folder = tmp_path / "wrong"
+    shutil.copytree(pack_folder, folder)
+    with (folder / "pack.toml").open("a") as head:
+        head.write('\n[training]\nincreasing = ["payment", "paid"]\ndecreasing = ["paid"]\n')
+    with pytest.raises(SekishoError) as refused:
+        load_pack(folder)
+    assert "did you mean payments?" in str(refused.value)
+    assert "paid cannot be both" in str(refused.value)
+
+
+def test_calibration_repairs_a_planted_class_weight(engine, log) -> None:
+    """Frauds weighed twenty times over: probabilities are as good as without the weight, and better than raw ones."""
+    inputs, few = labelled(log[0], "weighed", log[1]), {"num_iterations": 60}
+    plain = trained(engine, inputs, params=few).card.metrics
+    found = trained(engine, inputs, params={"scale_pos_weight": 20.0, **few})
+    metrics = found.card.metrics
+    assert metrics["log_loss"] < 0.5 * metrics["log_loss_uncalibrated"]
+    assert metrics["log_loss"] == pytest.approx(plain["log_loss"], rel=0.05)
+    assert metrics["expected_to_observed"] == pytest.approx(plain["expected_to_observed"], rel=0.15)
+    assert sum(band.rows for band in found.bands) == len(found.folds[0].raw)
+    expected = metrics["expected_to_observed"] * metrics["test_positives"]
+    assert sum(band.expected for band in found.bands) == pytest.approx(expected, rel=1e-3)
