@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import bare, kernel
 from features.refusal import Refusal
 from features.sheet import HANDLE_BITS, VALID, Bytes, Doubles, Ints, Layout, Sheet
 from features.shims import decimal_to_double
@@ -16,7 +16,7 @@ from models.card import Feature
 # How a cell becomes a double.
 _EXACT, _WIDE, _DOUBLE, _CATEGORY = 0, 1, 2, 3
 
-_EXACT_INT = 2**53  # integers up to here are doubles
+_EXACT_INT = np.int64(2**53)  # integers up to here are doubles
 _POWERS = np.array([10.0**k for k in range(19)])  # exact doubles, so that one division rounds correctly
 
 
@@ -105,14 +105,18 @@ def _gather(
     values: Doubles,
 ) -> None:
     for f in range(len(row)):
-        doubles = cells[row[f]].view(np.float64)
+        if how[f] == _DOUBLE:
+            doubles = cells[row[f]].view(np.float64)
+            for k in range(len(index)):
+                values[f, k] = doubles[index[k]] if valid[row[f], index[k]] == VALID else np.nan
+            continue
+        if how[f] == _EXACT and _gather_exact(cells[row[f]], valid[row[f]], index, _POWERS[scale[f]], values[f]):
+            continue
         for k in range(len(index)):
             i = index[k]
             cell = cells[row[f], i]
             if valid[row[f], i] != VALID:
                 values[f, k] = np.nan
-            elif how[f] == _DOUBLE:
-                values[f, k] = doubles[i]
             elif how[f] == _CATEGORY:
                 at, length = cell >> HANDLE_BITS, cell & ((1 << HANDLE_BITS) - 1)
                 values[f, k] = _category(text[at : at + length], first[f], first[f + 1], code, start, category_text)
@@ -121,6 +125,17 @@ def _gather(
             else:
                 high = cells[row[f] + 1, i] if how[f] == _WIDE else cell >> 63
                 values[f, k] = decimal_to_double(cell, high, scale[f])
+
+
+@bare
+def _gather_exact(cells: Ints, valid: Bytes, index: Ints, power: float, values: Doubles) -> bool:
+    """Integers as doubles, over a power of ten; False where one of them is too large to be a double."""
+    large = np.int64(0)
+    for k in range(len(index)):
+        cell = cells[index[k]] if valid[index[k]] == VALID else 0
+        large |= (cell + _EXACT_INT) | (_EXACT_INT - cell)
+        values[k] = np.float64(cell) / power if valid[index[k]] == VALID else np.nan
+    return bool(large >= 0)
 
 
 @kernel

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     words[word_start[c]:word_start[c + 1]]: 32 bits each.   node_column: int64[nodes].
     rank: uint8[nodes], a row goes left if its bin is at most the rank.
     left, right: small integers[nodes], a node of the same tree or, from its number of nodes on, a leaf.
+    beyond: small integers[nodes], the leaf that is reached by a step to the right, then ever to the left.
     """
 
     feature: Ints
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
     rank: Bytes
     left: Places
     right: Places
+    beyond: Places
     leaf_start: Ints
     leaf_value: Doubles
 
@@ -74,6 +76,7 @@ def make_plan(forest: Forest) -> Plan:
         rank=rank,
         left=_local(forest, forest.left),
         right=_local(forest, forest.right),
+        beyond=_local(forest, _beyond(forest)),
         leaf_start=forest.leaf_start,
         leaf_value=forest.leaf_value,
     )
@@ -90,6 +93,17 @@ def _groups(forest: Forest) -> dict[tuple[int, int, int], list[int]]:
 
 def _starts(lengths: list[int]) -> Ints:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _beyond(forest: Forest) -> Ints:
+    """For each node the leftmost leaf of its right side, as a child."""
+    left, leftmost = forest.left.tolist(), forest.left.tolist()
+    roots = np.repeat(forest.node_start[:-1], np.diff(forest.node_start)).tolist()
+    for node in range(len(left) - 1, -1, -1):  # parents come first
+        if left[node] >= 0:
+            leftmost[node] = leftmost[roots[node] + left[node]]
+    right = zip(forest.right.tolist(), roots, strict=True)
+    return np.array([leftmost[root + child] if child >= 0 else child for child, root in right], np.int64)
 
 
 def _local(forest: Forest, child: Ints) -> Places:

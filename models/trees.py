@@ -12,10 +12,10 @@ from features.kernel import kernel
 from features.sheet import Bytes, Doubles, Ints
 from models.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NONE, MISSING_SHIFT, MISSING_ZERO
 from models.plan import HIGHEST, LOWEST, Places
+from models.sweep import BLOCK, GROUPS, LANES, sweep
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
-BLOCK = 256  # rows whose bins and nodes stay in the nearest cache
-FEW = 12  # up to here following each row alone is cheaper than sweeping the nodes
+FEW = 16  # up to here following each row alone is cheaper than sweeping the nodes
 
 
 @kernel
@@ -33,17 +33,17 @@ def raw_scores(
     rank: Bytes,
     left: Places,
     right: Places,
+    beyond: Places,
     leaf_start: Ints,
     leaf_value: Doubles,
 ) -> None:
     """raw[n] of values[features, n]: the trees' leaf values, added in the order of the trees."""
     n = values.shape[1]
     bins = np.zeros((len(feature), BLOCK), np.uint8)
-    at = np.empty(BLOCK, left.dtype)
+    at, here = np.empty(BLOCK, left.dtype), np.empty(GROUPS * (len(node_column) + 1), np.uint64)
     value, low = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     for start in range(0, n, BLOCK):
         rows = min(BLOCK, n - start)
-        lanes = at[: (rows + 31) & ~31]  # whole vectors
         for c in range(len(feature)):
             x = values[feature[c], start : start + rows]
             if decision[c] & CATEGORICAL:
@@ -57,7 +57,10 @@ def raw_scores(
             if rows <= FEW:
                 _follow(bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop], at, rows)
             else:
-                _sweep(bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop], lanes)
+                sweep(
+                    bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop],
+                    beyond[first:stop], at, here, (rows + LANES - 1) // LANES,
+                )  # fmt: skip
             base = leaf_start[t] - (stop - first)
             for r in range(rows):
                 total[r] += leaf_value[base + np.int64(at[r])]
@@ -103,16 +106,3 @@ def _follow(bins: Bytes, column: Ints, rank: Bytes, left: Places, right: Places,
         while node < len(column):
             node = np.int64(left[node]) if bins[column[node], r] <= rank[node] else np.int64(right[node])
         at[r] = node
-
-
-@kernel
-def _sweep(bins: Bytes, column: Ints, rank: Bytes, left: Places, right: Places, at: Places) -> None:
-    """The leaf of each row of a block: every node, parents first, moves on the rows that stand at it."""
-    at[:] = 0
-    number = np.arange(len(column)).astype(at.dtype)  # of the same small type, so that the inner loop stays narrow
-    for node in range(len(column)):
-        bin, limit, here = bins[column[node]], rank[node], number[node]
-        to_left, to_right = left[node], right[node]
-        for r in range(len(at)):
-            onward = to_left if bin[r] <= limit else to_right
-            at[r] = onward if at[r] == here else at[r]
