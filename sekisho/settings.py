@@ -84,9 +84,13 @@ def _key(check: Check, default: Any = MISSING) -> Any:
 
 @dataclass(frozen=True)
 class KafkaSettings:
-    """`[kafka]`: where the brokers are. `client` passes through to every client (TLS, SASL); it is never printed."""
+    """`[kafka]`: where the brokers are, and which cluster they must be of.
+
+    `client` passes through to every client (TLS, SASL); it is never printed.
+    """
 
     bootstrap: str = _key(_text)
+    cluster_id: str = _key(_text, "")
     client: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property

@@ -27,9 +27,10 @@ from sekisho.settings import Settings
 from sekisho.wire.plan import WirePlan
 from streams.client import KafkaBroker
 from streams.label_page import add_label_page
-from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, Lane
+from streams.lane import Lane
 from streams.metrics import render_metrics
 from streams.packs import PackRoom
+from streams.readiness import why_not_ready
 from streams.scoring import PackScorer
 from streams.snapshots import FolderSnapshots
 from streams.webhooks.pages import add_catch_up_page
@@ -54,8 +55,8 @@ class WorkerApp(faust.App):  # type: ignore[misc]
 class LaneService(Service):  # type: ignore[misc]
     """Runs a lane from start to stop. A lane that cannot go on crashes the worker: a supervisor starts another."""
 
-    def __init__(self, make: Callable[[], Lane], crash: Callable[[BaseException], object]) -> None:
-        self.make, self.crash_app = make, crash
+    def __init__(self, make: Callable[[], Lane], session_s: float, crash: Callable[[BaseException], object]) -> None:
+        self.make, self.session_s, self.crash_app = make, session_s, crash
         self.lane: Lane | None = None
         self.problem = "the pack is being loaded"
         self._stopping = Event()
@@ -75,8 +76,11 @@ class LaneService(Service):  # type: ignore[misc]
         """Why payments are not safe with this worker right now, or ""."""
         if self.problem or self.lane is None:
             return self.problem
-        status = self.lane.status
-        return "" if status.phase in (ACTIVE, FOLLOWING, TAKING_OVER) else f"{status.phase}: {status.last_error}"
+        return why_not_ready(self.lane.status, self.lane.broker.now(), self.session_s)
+
+    def worry(self) -> str:
+        """What a person should mend though payments are safe, or ""."""
+        return self.lane.fold.snapshots.failed if self.lane else ""
 
     def reading(self) -> tuple[Pack, WirePlan] | None:
         """The pack that decides and how its events are read; None before there is one."""
@@ -117,7 +121,8 @@ def make_app(settings: Settings, only: str = "") -> WorkerApp:
     def crash(error: BaseException) -> None:
         loops[0].call_soon_threadsafe(lambda: asyncio.ensure_future(app.crash(error)))
 
-    lane = LaneService(lambda: make_lane(settings), crash) if only != WEBHOOKS else None
+    session_s = settings.lane.session_timeout_ms / 1000
+    lane = LaneService(lambda: make_lane(settings), session_s, crash) if only != WEBHOOKS else None
     webhooks = WebhookService(settings, crash) if settings.webhooks and only != LANE else None
 
     @app.service
@@ -143,7 +148,7 @@ def make_lane(settings: Settings) -> Lane:
     gc.freeze()  # what a worker keeps for ever is never walked again: collections took up to 0.2 s from a batch
     packs.start()
     snapshots = FolderSnapshots(packs, settings.state, lane.snapshot_every_s, lane.snapshots_kept, LOG.info)
-    return Lane(KafkaBroker(settings), packs, snapshots, settings.topics, lane, LOG.info)
+    return Lane(KafkaBroker(settings, owner=True), packs, snapshots, settings.topics, lane, LOG.info)
 
 
 def _pages(app: faust.App, lane: LaneService | None, webhooks: WebhookService | None) -> None:
@@ -153,7 +158,8 @@ def _pages(app: faust.App, lane: LaneService | None, webhooks: WebhookService | 
 
     async def readyz(view: View, request: Request) -> Response:
         why = next(filter(None, (service.not_ready() for service in (lane, webhooks) if service)), "")
-        return view.text(f"{why or 'ready'}\n", status=503 if why else 200)
+        lines = [why or "ready", *([worry] if lane and (worry := lane.worry()) else [])]
+        return view.text("".join(f"{line}\n" for line in lines), status=503 if why else 200)
 
     async def metrics(view: View, request: Request) -> Response:
         lines = [render_metrics(lane.lane)] if lane else []

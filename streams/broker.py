@@ -88,6 +88,9 @@ class Leadership(Protocol):
     def poll(self) -> bool:
         """True while this member holds it, as far as it knows. Call often. Raises BrokerError."""
 
+    def silent_s(self) -> float:
+        """Seconds since the brokers were heard last; infinite before that."""
+
     def close(self) -> None:
         """Leave, so that another takes over at once; never raises."""
 
@@ -115,6 +118,9 @@ class Broker(Protocol):
 
     def leadership(self) -> Leadership:
         """Join those who would be active."""
+
+    def complaint(self) -> str:
+        """What clients have said of the cluster since this was asked last, or "": often why a request failed."""
 
     def note_positions(self, positions: Mapping[Partition, int]) -> None:
         """Tell lag tools how far the lane is; no guarantee rests on it. Never raises."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from threading import Thread
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as RawMessage
+from confluent_kafka.admin import ClusterMetadata
 
 from sekisho.log import Message
 from sekisho.settings import Settings
-from streams.broker import BrokerError, FencedError, LostRecordsError, Partition, Polled, Send
+from streams.broker import BrokerError, Partition, Polled, Send
+from streams.cluster import ClusterCheck, WrongClusterError
+from streams.failures import failure, retriable, telling, told, words
 
 _LOG = logging.getLogger("sekisho.kafka")
 _ELECTION_S = 3.0
@@ -22,16 +25,16 @@ _REQUEST_S = 10.0
 _NOTE_EVERY_S = 0.5
 _HEAR_EVERY_S = 10.0
 _CLOSE_S = 5.0
-_FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 _RETRY = {"retry.backoff.ms": 1, "retry.backoff.max.ms": 5}  # 100 ms made the next transaction wait for the markers
 Config = dict[str, object]
 
 
 class KafkaBroker:
-    """Keeps streams.broker.Broker."""
+    """Keeps streams.broker.Broker. owner: of the state, which belongs to the cluster that is seen first."""
 
-    def __init__(self, settings: Settings, writer: type[KafkaWriter] | None = None) -> None:
+    def __init__(self, settings: Settings, writer: type[KafkaWriter] | None = None, owner: bool = False) -> None:
         self.settings, self.make_writer = settings, writer or KafkaWriter
+        self._right_cluster = ClusterCheck(settings.kafka.cluster_id, settings.state, owner)
         self.common: Config = {
             **settings.kafka.client,
             "bootstrap.servers": settings.kafka.bootstrap,
@@ -43,6 +46,7 @@ class KafkaBroker:
         }
         self._lookup: Consumer | None = None
         self._heard: dict[str, float] = {}
+        self._complaint = ""
         self._noted: tuple[float, Mapping[Partition, int]] = (0.0, {})
 
     def now(self) -> float:
@@ -55,7 +59,7 @@ class KafkaBroker:
 
     def partitions(self, topics: Sequence[str]) -> Sequence[Partition]:
         """Every partition of the topics. Raises BrokerError, also when one is missing."""
-        return [(topic, k) for topic in topics for k in range(_partition_count(self._looking(), topic))]
+        return [(topic, k) for topic in topics for k in range(_partition_count(self._metadata(topic), topic))]
 
     def bounds(self, partitions: Sequence[Partition]) -> Mapping[Partition, tuple[int, int]]:
         """Where each begins, after what retention has removed, and ends. Raises BrokerError."""
@@ -65,15 +69,17 @@ class KafkaBroker:
                 return {p: looking.get_watermark_offsets(TopicPartition(*p), _REQUEST_S) for p in partitions}
             except KafkaException as error:
                 if error.args[0].code() not in _ELECTING or time.monotonic() > deadline:
-                    raise _told(error) from error
+                    raise told(error) from error
             time.sleep(0.05)  # a topic that was just made, or whose broker has gone, soon has a leader
 
     def reader(self, positions: Mapping[Partition, int | None]) -> KafkaReader:
-        """A consumer that is assigned by hand: no group moves its partitions."""
+        """A consumer that is assigned by hand: no group moves its partitions. Raises BrokerError."""
+        self._metadata()
         return KafkaReader(self._consumer(self.settings.lane.name, {"enable.partition.eof": True}), positions)
 
     def writer(self, transactional: bool) -> KafkaWriter:
-        """A producer; a transactional one fences its predecessors here."""
+        """A producer; a transactional one fences its predecessors here. Raises BrokerError."""
+        self._metadata()
         config = self.common | _RETRY | {"linger.ms": 0, "acks": "all", "enable.idempotence": True}
         config["queue.buffering.max.messages"] = 1_000_000
         if transactional:
@@ -97,16 +103,19 @@ class KafkaBroker:
             reader.close()
 
     def leadership(self) -> KafkaLeadership:
-        """A member of the group that shares out the control topic."""
-        lane = self.settings.lane
+        """A member of the group that shares out the control topic. Raises BrokerError."""
+        self._metadata()
+        lane, heard = self.settings.lane, _Heard()
         config: Config = {
             "partition.assignment.strategy": "cooperative-sticky",  # others move leadership whenever somebody joins
             "session.timeout.ms": lane.session_timeout_ms,
             "heartbeat.interval.ms": max(100, lane.session_timeout_ms // 6),
+            "statistics.interval.ms": max(100, lane.session_timeout_ms // 6),
+            "stats_cb": heard,
             "max.poll.interval.ms": max(30_000, lane.session_timeout_ms),
             "auto.offset.reset": "latest",
         }
-        return KafkaLeadership(self._consumer(f"{lane.name}-leader", config), self.settings.topics.control)
+        return KafkaLeadership(self._consumer(f"{lane.name}-leader", config), self.settings.topics.control, heard)
 
     def note_positions(self, positions: Mapping[Partition, int]) -> None:
         """Commit group offsets twice a second, when they have moved."""
@@ -121,6 +130,11 @@ class KafkaBroker:
         except (KafkaException, BrokerError) as error:
             _LOG.warning("offsets for lag tools were not committed: %s", error)
 
+    def complaint(self) -> str:
+        """What clients have said of the cluster since this was asked last, or ""."""
+        said, self._complaint = self._complaint, ""
+        return said
+
     def close(self) -> None:
         """Let go of the client for look-ups."""
         if self._lookup is not None:
@@ -129,9 +143,24 @@ class KafkaBroker:
 
     def _hear(self, error: KafkaError) -> None:
         """Log what clients say about the cluster, the same thing at most every ten seconds."""
+        self._complaint = error.str()
         if self.now() - self._heard.get(error.name(), float("-inf")) > _HEAR_EVERY_S:
             self._heard[error.name()] = self.now()
             _LOG.warning("%s", error.str())
+
+    def _metadata(self, topic: str = "") -> ClusterMetadata:
+        """What the cluster says of a topic. Raises BrokerError, also when it is another than the state's."""
+        looking = self._looking()
+        try:
+            found = looking.list_topics(topic or self.settings.topics.journal, timeout=_REQUEST_S)
+            self._right_cluster(found.cluster_id)
+        except KafkaException as error:
+            looking.poll(0)  # says why to error_cb
+            raise told(error) from error
+        except WrongClusterError:
+            self.close()  # the address may lead elsewhere soon
+            raise
+        return found
 
     def _looking(self) -> Consumer:
         if self._lookup is None:
@@ -181,7 +210,7 @@ class KafkaReader:
             elif each.error().code() == KafkaError._PARTITION_EOF:
                 ended.add((each.topic() or "", each.partition() or 0))
             else:
-                raise _failure(each)
+                raise failure(each)
         return records, ended
 
     def pause(self, partitions: Collection[Partition]) -> None:
@@ -213,15 +242,15 @@ class KafkaWriter:
         self.producer, self.transactional = producer, transactional
         self.counts: dict[str, int] = {}
         self.offset: int | None = None
-        self.failure: KafkaError | None = None
+        self.failure: tuple[KafkaError, str] | None = None
         if transactional:
-            with _telling():
+            with telling():
                 producer.list_topics(timeout=_REQUEST_S)  # connected first, it begins 0.5 s sooner
                 producer.init_transactions(_REQUEST_S * 3)
 
     def begin(self) -> None:
         """Begin a transaction."""
-        with _telling():
+        with telling():
             self.producer.begin_transaction()
 
     def send(self, sends: Sequence[Send]) -> None:
@@ -241,22 +270,22 @@ class KafkaWriter:
         deadline = time.monotonic() + _REQUEST_S
         while True:
             try:
-                with _telling():
+                with telling():
                     self.producer.commit_transaction(_REQUEST_S)
                     self.producer.poll(0)
                 return self.offset
             except BrokerError as error:
-                if not _retriable(error) or time.monotonic() > deadline:
+                if not retriable(error) or time.monotonic() > deadline:
                     raise
 
     def flush(self) -> None:
         """Wait until all is acknowledged."""
-        with _telling():
+        with telling():
             left = self.producer.flush(_REQUEST_S)
         if left:
             raise BrokerError(f"not acknowledged within {_REQUEST_S:.0f} s")
         if self.failure is not None:
-            raise BrokerError(str(self.failure))
+            raise BrokerError(words(*self.failure))
 
     def append(self, send: Send) -> int:
         """Write one record and wait for its offset."""
@@ -277,10 +306,13 @@ class KafkaWriter:
         self, send: Send, told: Callable[[KafkaError | None, RawMessage], None] | None, more: Config | None = None
     ) -> None:
         if send.topic not in self.counts:
-            self.counts[send.topic] = _partition_count(self.producer, send.topic)
+            with telling():
+                self.counts[send.topic] = _partition_count(
+                    self.producer.list_topics(send.topic, timeout=_REQUEST_S), send.topic
+                )
         partition = send.partition % self.counts[send.topic]
         while True:
-            with _telling():
+            with telling():
                 try:
                     if told is None:
                         self.producer.produce(send.topic, send.value, send.key, partition)
@@ -296,7 +328,7 @@ class KafkaWriter:
         if error is None:
             self.offset = message.offset()
         else:
-            self.failure = error
+            self.failure = error, message.topic() or ""
 
 
 class KafkaLeadership:
@@ -307,8 +339,8 @@ class KafkaLeadership:
     fence and the journal keep this one's batches from counting.
     """
 
-    def __init__(self, consumer: Consumer, control: str) -> None:
-        self.consumer, self.leads, self.doubtful = consumer, False, False
+    def __init__(self, consumer: Consumer, control: str, heard: _Heard) -> None:
+        self.consumer, self.leads, self.doubtful, self.heard = consumer, False, False, heard
         consumer.subscribe([control], on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self) -> bool:
@@ -318,8 +350,12 @@ class KafkaLeadership:
         except (KafkaException, RuntimeError) as error:
             raise BrokerError(str(error)) from error
         if message is not None and message.error() is not None:
-            raise _failure(message)
+            raise failure(message)
         return self.leads
+
+    def silent_s(self) -> float:
+        """Seconds since the brokers were heard last, by what the client told at its last poll."""
+        return time.monotonic() - self.heard.at
 
     def close(self) -> None:
         """Leave the group, and wait until it knows."""
@@ -336,6 +372,17 @@ class KafkaLeadership:
         self.doubtful = True
 
 
+class _Heard:
+    """When a client last received anything, by its own statistics."""
+
+    at = float("-inf")
+
+    def __call__(self, statistics: str) -> None:
+        idle_us = [each["rxidle"] for each in json.loads(statistics)["brokers"].values() if each["rxidle"] >= 0]
+        if idle_us:
+            self.at = time.monotonic() - min(idle_us) / 1e6
+
+
 def _message(raw: RawMessage) -> Message:
     return Message(
         raw.topic(),
@@ -347,47 +394,12 @@ def _message(raw: RawMessage) -> Message:
     )
 
 
-def _failure(message: RawMessage) -> Exception:
-    error = message.error()
-    assert error is not None
-    if error.code() == KafkaError._AUTO_OFFSET_RESET:
-        return LostRecordsError(
-            f"{message.topic()}[{message.partition()}]: offset {message.offset()} is not on the topic",
-            "look whether this is the right cluster; when retention has removed it, use a newer snapshot",
-        )
-    return BrokerError(f"{message.topic()}: {error}")
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    """A client's failure as BrokerError. A fatal one that meets a callback comes as the cause of a SystemError."""
-    try:
-        yield
-    except KafkaException as error:
-        raise _told(error) from error
-    except SystemError as error:
-        if not isinstance(error.__cause__, KafkaException):
-            raise
-        raise _told(error.__cause__) from error
-
-
-def _retriable(error: BrokerError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, KafkaException) and bool(cause.args[0].retriable())
-
-
-def _told(error: KafkaException) -> BrokerError:
-    reason = error.args[0]
-    return (FencedError if reason.code() in _FENCED else BrokerError)(str(reason))
-
-
-def _partition_count(client: Consumer | Producer, topic: str) -> int:
-    try:
-        found = client.list_topics(topic, timeout=_REQUEST_S).topics[topic]
-    except KafkaException as error:
-        raise _told(error) from error
-    if found.error is not None or not found.partitions:
-        raise BrokerError(f"topic {topic}: {found.error or 'it has no partitions'}; run: sekisho topics create")
+def _partition_count(cluster: ClusterMetadata, topic: str) -> int:
+    found = cluster.topics[topic]
+    if found.error is not None:
+        raise BrokerError(words(found.error, topic))
+    if not found.partitions:
+        raise BrokerError(f"{topic}: it has no partitions; run: sekisho topics create")
     return len(found.partitions)
 
 

@@ -28,12 +28,17 @@ from streams.fold import Fold
 from streams.outputs import Packs, Pending, Snapshots
 
 FOLLOWING, TAKING_OVER, ACTIVE, WAITING = "following", "taking over", "active", "waiting"
-_BACKOFF_S = (0.02, 1.0)
+_BACKOFF_S = (0.02, 0.5)
+_CALM_S = 5.0  # so long without an error, and the next one is the first of a new series
+_TELL_AGAIN_S = 30.0
 
 
 @dataclass
 class LaneStatus:
-    """What a lane is doing, and its counts since the start. phase: one of the four above."""
+    """What a lane is doing, and its counts since the start. phase: one of the four above.
+
+    silent_s: how long the brokers had not been heard at the last turn's begin.   turn_at_s: when that was.
+    """
 
     phase: str = FOLLOWING
     events: int = 0
@@ -48,6 +53,8 @@ class LaneStatus:
     epoch: int = 0
     positions: Mapping[Partition, int] = field(default_factory=dict)
     last_error: str = ""
+    silent_s: float = float("inf")
+    turn_at_s: float = float("-inf")
 
 
 class Lane:
@@ -72,6 +79,8 @@ class Lane:
         self._epoch = 0  # of this writer's records
         self._next = 0  # the journal's next offset, as far as is known (delivery at least once)
         self._failures = 0
+        self._failed_at = float("-inf")
+        self._logged: dict[str, float] = {}  # when each error of this series was told last
 
     def turn(self) -> None:
         """Do one small thing. Raises DifferenceError, JournalError, LostRecordsError: what a person must mend."""
@@ -108,22 +117,21 @@ class Lane:
             if pending is not None:
                 self._publish(self._writer, pending)
             self.broker.note_positions(self.fold.at().positions)
-        self._failures = 0
 
     def _leads(self) -> bool:
         try:
             if self._leadership is None:
                 self._leadership = self.broker.leadership()
-            return self._leadership.poll()
+            leads = self._leadership.poll()
+            self.status.silent_s, self.status.turn_at_s = self._leadership.silent_s(), self.broker.now()
+            return leads
         except BrokerError:
             self._leave()
             raise
 
     def _recover(self, error: BrokerError) -> None:
         """Drop every client; the next turns make new ones."""
-        self.status.errors += 1
-        self.status.last_error = f"{type(error).__name__}: {error}"
-        self.log(self.status.last_error)
+        self._note(error)
         if isinstance(error, FencedError):
             self.status.fencings += 1
             self._leave()
@@ -132,7 +140,20 @@ class Lane:
         self.status.phase = WAITING
         low, high = _BACKOFF_S
         self.broker.wait(min(high, low * 2 ** min(self._failures, 10)))
-        self._failures += 1
+        self._failures, self._failed_at = self._failures + 1, self.broker.now()
+
+    def _note(self, error: BrokerError) -> None:
+        """Count it, and tell it: the same one again only after a while."""
+        now, text = self.broker.now(), str(error)
+        if now - self._failed_at > _CALM_S:
+            self._failures = 0
+            self._logged.clear()
+        self.status.errors += 1
+        said = self.broker.complaint()
+        self.status.last_error = f"{text} ({said})" if said and said not in text else text
+        if now - self._logged.get(text, float("-inf")) > _TELL_AGAIN_S:
+            self._logged[text] = now
+            self.log(self.status.last_error)
 
     def _open_writer(self) -> None:
         self.status.takeovers += 1

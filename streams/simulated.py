@@ -157,6 +157,9 @@ class SimulatedBroker:
         self.trouble("join")
         return SimulatedLeadership(self)
 
+    def complaint(self) -> str:
+        return ""
+
     def note_positions(self, positions: Mapping[Partition, int]) -> None:
         pass
 
@@ -259,6 +262,9 @@ class SimulatedLeadership:
             members.append(self)
             return False
         return members[0] is self
+
+    def silent_s(self) -> float:
+        return 0.0
 
     def close(self) -> None:
         if self in self.broker.cluster.members:

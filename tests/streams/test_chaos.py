@@ -75,8 +75,8 @@ class Workers:
         assert status in (None, -signal.SIGKILL), f"worker {name} ended with {status}: {lines[-20:]}"
         return "dead" if status is not None else phases[-1] if phases else ""
 
-    def wait(self, phase: str, seconds: float = 40.0) -> str:
-        """The name of a worker that is in this phase."""
+    def wait(self, phase: str, seconds: float = 240.0) -> str:
+        """The name of a worker that is in this phase. A busy machine may leave a worker without CPU for a minute."""
         deadline = time.monotonic() + seconds
         while True:
             for name in self.running:
