@@ -16,7 +16,7 @@ from sekisho.log import Message
 from sekisho.settings import Settings
 from streams.broker import BrokerError, Partition, Polled, Send
 from streams.cluster import ClusterCheck, WrongClusterError
-from streams.failures import failure, retriable, telling, told, words
+from streams.failures import failure, lacks_rights, retriable, telling, told, words
 
 _LOG = logging.getLogger("sekisho.kafka")
 _ELECTION_S = 3.0
@@ -75,7 +75,8 @@ class KafkaBroker:
     def reader(self, positions: Mapping[Partition, int | None]) -> KafkaReader:
         """A consumer that is assigned by hand: no group moves its partitions. Raises BrokerError."""
         self._metadata()
-        return KafkaReader(self._consumer(self.settings.lane.name, {"enable.partition.eof": True}), positions)
+        config: Config = {"enable.partition.eof": True}
+        return KafkaReader(self._consumer(self.settings.lane.name, config), positions, self._metadata)
 
     def writer(self, transactional: bool) -> KafkaWriter:
         """A producer; a transactional one fences its predecessors here. Raises BrokerError."""
@@ -115,7 +116,8 @@ class KafkaBroker:
             "max.poll.interval.ms": max(30_000, lane.session_timeout_ms),
             "auto.offset.reset": "latest",
         }
-        return KafkaLeadership(self._consumer(f"{lane.name}-leader", config), self.settings.topics.control, heard)
+        consumer = self._consumer(f"{lane.name}-leader", config)
+        return KafkaLeadership(consumer, self.settings.topics.control, heard, self._metadata)
 
     def note_positions(self, positions: Mapping[Partition, int]) -> None:
         """Commit group offsets twice a second, when they have moved."""
@@ -143,7 +145,8 @@ class KafkaBroker:
 
     def _hear(self, error: KafkaError) -> None:
         """Log what clients say about the cluster, the same thing at most every ten seconds."""
-        self._complaint = error.str()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._complaint:  # it follows what says more
+            self._complaint = error.str()
         if self.now() - self._heard.get(error.name(), float("-inf")) > _HEAR_EVERY_S:
             self._heard[error.name()] = self.now()
             _LOG.warning("%s", error.str())
@@ -180,10 +183,12 @@ class KafkaBroker:
 
 
 class KafkaReader:
-    """Keeps streams.broker.Reader."""
+    """Keeps streams.broker.Reader. examine: raises BrokerError when the cluster is not the right one."""
 
-    def __init__(self, consumer: Consumer, positions: Mapping[Partition, int | None]) -> None:
-        self.consumer = consumer
+    def __init__(
+        self, consumer: Consumer, positions: Mapping[Partition, int | None], examine: Callable[[], object]
+    ) -> None:
+        self.consumer, self.examine = consumer, examine
         start = {p: OFFSET_BEGINNING if offset is None else offset for p, offset in positions.items()}
         self.consumer.assign([TopicPartition(topic, k, offset) for (topic, k), offset in start.items()])
 
@@ -210,6 +215,8 @@ class KafkaReader:
             elif each.error().code() == KafkaError._PARTITION_EOF:
                 ended.add((each.topic() or "", each.partition() or 0))
             else:
+                if each.error().code() == KafkaError._AUTO_OFFSET_RESET:
+                    self.examine()
                 raise failure(each)
         return records, ended
 
@@ -270,7 +277,7 @@ class KafkaWriter:
         deadline = time.monotonic() + _REQUEST_S
         while True:
             try:
-                with telling():
+                with telling(self._told):
                     self.producer.commit_transaction(_REQUEST_S)
                     self.producer.poll(0)
                 return self.offset
@@ -323,6 +330,20 @@ class KafkaWriter:
                     return
                 except BufferError:
                     self.producer.poll(0.05)
+                except KafkaException as error:
+                    raise self._why(error) from error
+
+    def _why(self, error: KafkaException) -> BrokerError:
+        """What has ended the transaction, where `error` says only that it has ended."""
+        if self.transactional and error.args[0].code() == KafkaError._STATE:
+            try:
+                self.producer.commit_transaction(0)  # it does not: it says what has happened before
+            except KafkaException as first:
+                return self._told(first)
+        return self._told(error)
+
+    def _told(self, error: KafkaException) -> BrokerError:
+        return told(error, f"writing to one of {', '.join(self.counts)}" if lacks_rights(error) else "")
 
     def _delivered(self, error: KafkaError | None, message: RawMessage) -> None:
         if error is None:
@@ -336,11 +357,13 @@ class KafkaLeadership:
 
     A member that has not heard from the cluster for a session counts its partition as lost. Whoever leads goes on until
     the group has met again: when the brokers were away, nobody else has led meanwhile, and where somebody has, the
-    fence and the journal keep this one's batches from counting.
+    fence and the journal keep this one's batches from counting. Whether the group that has met is that of the right
+    cluster, `examine` asks.
     """
 
-    def __init__(self, consumer: Consumer, control: str, heard: _Heard) -> None:
-        self.consumer, self.leads, self.doubtful, self.heard = consumer, False, False, heard
+    def __init__(self, consumer: Consumer, control: str, heard: _Heard, examine: Callable[[], object]) -> None:
+        self.consumer, self.heard, self.examine = consumer, heard, examine
+        self.leads = self.doubtful = self.met = False
         consumer.subscribe([control], on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self) -> bool:
@@ -351,6 +374,9 @@ class KafkaLeadership:
             raise BrokerError(str(error)) from error
         if message is not None and message.error() is not None:
             raise failure(message)
+        if self.met:
+            self.met = False
+            self.examine()
         return self.leads
 
     def silent_s(self) -> float:
@@ -363,7 +389,7 @@ class KafkaLeadership:
 
     def _gained(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.leads = bool(partitions) or (self.leads and not self.doubtful)
-        self.doubtful = False
+        self.doubtful, self.met = False, True
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self.leads = self.leads and not partitions

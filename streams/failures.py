@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException
@@ -48,17 +48,22 @@ def failure(message: RawMessage) -> Exception:
     return BrokerError(words(error, message.topic() or ""))
 
 
+def lacks_rights(error: KafkaException) -> bool:
+    """Whether the brokers know who asks, and refuse."""
+    return error.args[0].code() in _RIGHTS
+
+
 @contextmanager
-def telling() -> Iterator[None]:
+def telling(as_error: Callable[[KafkaException], BrokerError] = told) -> Iterator[None]:
     """A client's failure as BrokerError. A fatal one that meets a callback comes as the cause of a SystemError."""
     try:
         yield
     except KafkaException as error:
-        raise told(error) from error
+        raise as_error(error) from error
     except SystemError as error:
         if not isinstance(error.__cause__, KafkaException):
             raise
-        raise told(error.__cause__) from error
+        raise as_error(error.__cause__) from error
 
 
 def retriable(error: BrokerError) -> bool:

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from sekisho.errors import SekishoError
 
@@ -65,23 +66,33 @@ def jars(pom: Path) -> Path:
 
 @dataclass
 class KafkaBroker:
-    """One broker that is its own controller. Data and logs stay in `folder`; the port stays the same at a restart."""
+    """One broker that is its own controller. Data and logs stay in `folder`; the port stays the same at a restart.
+
+    listeners: beside the plain one.   format_options: further words for the formatting of the storage.
+    """
 
     folder: Path
     lib: Path
     port: int
     controller_port: int
     settings: dict[str, str] = field(default_factory=dict)
+    listeners: tuple[str, ...] = ()
+    format_options: tuple[str, ...] = ()
+    cluster_id: str = _CLUSTER_ID
     process: subprocess.Popen[bytes] | None = None
     _seen: int = 0  # the length of the log before this run
 
     @classmethod
-    def start(cls, folder: Path, pom: Path | None = None, settings: dict[str, str] | None = None) -> KafkaBroker:
-        """Format the storage and start. `settings` are added to server.properties."""
+    def start(
+        cls, folder: Path, pom: Path | None = None, settings: dict[str, str] | None = None, **fields: Any
+    ) -> KafkaBroker:
+        """Format the storage and start. `settings` are added to server.properties; fields: see the class."""
         lib = jars(pom or _find_pom())
         folder.mkdir(parents=True, exist_ok=True)
         port, controller_port = free_ports(2)
-        broker = cls(folder, lib, port, controller_port, settings or {})
+        broker = cls(
+            folder, lib, **{"port": port, "controller_port": controller_port, **fields}, settings=settings or {}
+        )
         broker._format()
         broker.run()
         return broker
@@ -189,7 +200,9 @@ class KafkaBroker:
         lines = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "listeners": ",".join(
+                (f"PLAINTEXT://{self.bootstrap}", f"CONTROLLER://127.0.0.1:{self.controller_port}", *self.listeners)
+            ),
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
             "log.dirs": str(self.folder / "data"),
@@ -210,7 +223,7 @@ class KafkaBroker:
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), "utf-8")
         command = [*self._java("-Xmx128m", "-XX:TieredStopAtLevel=1"), "kafka.tools.StorageTool", "format"]
-        command += ["-t", _CLUSTER_ID, "-c", str(properties)]
+        command += ["-t", self.cluster_id, "-c", str(properties), *self.format_options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BrokerError(f"the storage was not formatted: {done.stderr[-800:]}", "look at the folder's rights")
