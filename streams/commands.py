@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sekisho.errors import SekishoError
-from sekisho.settings import Settings, load_settings
+from sekisho.settings import Settings, SettingsError, load_settings
 
 CONFIG = click.option(
     "--config",
@@ -36,6 +36,12 @@ def config_check(file: Path) -> None:
         raise SekishoError("\n".join(f"{file}: {each}" for each in refused), "mend [[webhooks]]")
     for name, value in _lines(settings):
         click.echo(f"{name:30} {value}")
+    try:
+        _ = settings.kafka.python_client
+    except SettingsError as error:
+        for problem in error.problems:
+            click.echo(f"{file}: {problem}", err=True)
+        click.echo("the worker can run so; `sekisho topics` and whatever reads topics for replays cannot", err=True)
 
 
 def _lines(settings: Settings) -> list[tuple[str, object]]:

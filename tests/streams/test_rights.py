@@ -1,5 +1,9 @@
 """A broker that asks who is there: what a lane without a right, or with a wrong password, says and does."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,12 +14,14 @@ import pytest
 from sekisho.settings import KafkaSettings, Settings
 from sekisho.testing.kafka import KafkaBroker
 from sekisho.testing.secured import SecuredBroker, make_certificates
+from sekisho.testing.world import world_of
 from streams.lane import ACTIVE, WAITING, Lane
 from streams.readiness import why_not_ready
 from streams.topics import create_topics
 from tests.streams.test_lane import SESSION_MS, check, lane_of, produce, run_until, settings_for
+from tests.streams.test_worker import ROOT, Worker, _decided, _send
 
-USERS = {"sekisho": "correct-horse-battery", "nobody": "staple-of-no-use"}
+USERS = {"sekisho": "correct-horse-battery", "operator": "staple-of-great-use"}
 # As docs/operate.md lists them: kind, name as str.format takes it, operations.
 RIGHTS = (
     ("topic", "{t.input[0]}", "read", "describe"),
@@ -131,3 +137,58 @@ def test_a_certificate_of_another_authority_is_told(secured: SecuredBroker, pref
     lane = lane_of(by_user(plain, secured, **{"ssl.ca.location": str(tmp_path / "ca.pem")}), prefix)
     turn_until_told(lane, "certificate verify failed")
     lane.close()
+
+
+CLIENT = """
+[kafka.client]
+"security.protocol" = "SASL_SSL"
+"ssl.ca.location" = "{ca}"
+"sasl.mechanism" = "SCRAM-SHA-512"
+"sasl.username" = "{user}"
+"sasl.password" = {secret}
+"""
+
+
+def command(worker: Worker, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`sekisho WORDS` as a person runs it."""
+    line = [sys.executable, "-m", "sekisho", *words, "--config", str(worker.config)]
+    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+def test_the_whole_path_over_tls_and_sasl(secured: SecuredBroker, prefix: str, tmp_path: Path) -> None:
+    """Topics, a worker with the rights of docs/operate.md and no others, the proof, and a topic as a source; secrets
+    from the environment and from a file stand in no output."""
+    (tmp_path / "secret").write_text(USERS["operator"] + "\n")
+    by_file = CLIENT.format(ca=secured.ca, user="operator", secret=f'{{ file = "{tmp_path / "secret"}" }}')
+    by_environment = CLIENT.format(ca=secured.ca, user="sekisho", secret='{ env = "LANE_PASSWORD" }')
+    desk = Worker(tmp_path, "desk", secured.bootstrap, prefix, by_file)
+    worker = Worker(tmp_path, "one", secured.bootstrap, prefix, by_environment)
+    password = {"LANE_PASSWORD": USERS["sekisho"]}
+    for kind in ("topic", "group"):
+        secured.allow("operator", kind, f"{prefix}*", "all")
+    settings = desk.settings
+    for kind, name, operations in rights(settings):
+        secured.allow("sekisho", kind, name, *operations)
+    said = [command(desk, *words) for words in (("config", "check"), ("topics", "create"), ("topics", "check"))]
+    said += [command(worker, "config", "check", **password)]
+    assert [each.returncode for each in said] == [0] * 4, said
+
+    world_of(1_000).write_jsonl(tmp_path / "world.jsonl", 1_000)
+    plain = replace(settings, kafka=KafkaSettings(secured.broker.bootstrap))
+    _send(plain, (tmp_path / "world.jsonl").read_bytes().splitlines(), 0)
+    try:
+        worker.start(**password)
+        worker.wait(_decided(1_000))
+        pages = [worker.get(path)[1] for path in ("/status", "/metrics", "/readyz", "/healthz")]
+        assert pages[2] == "ready\n"
+        assert worker.end(signal.SIGTERM) == 0
+    finally:
+        if worker.process is not None:
+            worker.process.kill()
+    proof = command(desk, "replay", "verify")
+    assert proof.returncode == 0 and "MATCH" in proof.stdout and "1,000 events" in proof.stdout, proof
+    source = f"kafka:///{settings.topics.input[0]}"
+    run = command(desk, "replay", "run", str(settings.pack), source, "--out", str(tmp_path / "decisions.jsonl"))
+    assert run.returncode == 0, run
+    told = [each.stdout + each.stderr for each in (*said, proof, run)] + [*pages, worker.log.read_text()]
+    assert not any(secret in text for secret in USERS.values() for text in told)

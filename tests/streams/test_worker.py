@@ -1,6 +1,7 @@
 """`sekisho worker` as a process: a pack on a real broker, its web side, a standby, kills, snapshots."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -52,12 +53,12 @@ port = {port}
 
 
 class Worker:
-    """One worker's process."""
+    """One worker's process. client: the lines of [kafka.client]."""
 
-    def __init__(self, folder: Path, name: str, bootstrap: str, prefix: str) -> None:
+    def __init__(self, folder: Path, name: str, bootstrap: str, prefix: str, client: str = "") -> None:
         self.port, self.config, self.log = free_ports(1)[0], folder / f"{name}.toml", folder / f"{name}.log"
         pack = shipped_pack("card_payments")
-        text = CONFIG.format(pack=pack, name=name, bootstrap=bootstrap, prefix=prefix, port=self.port)
+        text = CONFIG.format(pack=pack, name=name, bootstrap=bootstrap, prefix=prefix, port=self.port) + client
         self.config.write_text(text, "utf-8")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -65,10 +66,10 @@ class Worker:
     def settings(self) -> Settings:
         return load_settings(self.config, {})
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         command = [sys.executable, "-c", "from streams.commands import worker; worker()", "--config", str(self.config)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | environment)
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body; 0 while nothing answers."""
