@@ -90,8 +90,8 @@ class KafkaSettings:
     """
 
     bootstrap: str = _key(_text)
-    cluster_id: str = _key(_text, "")
     client: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cluster_id: str = _key(_text, "")
 
     @property
     def python_client(self) -> dict[str, str]:

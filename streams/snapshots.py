@@ -30,6 +30,7 @@ from streams.outputs import Request, Scorer
 JOURNAL, WARM, SEED = "journal", "warm", "seed"
 _NAME = re.compile(r"(journal|warm)-(\d+)-([0-9a-f]{12})|(seed)-([0-9a-f]{12})")
 _PATIENCE = 2  # an active lane waits so many times as long
+_FORGOTTEN_S = 86_400  # a pack on its way that has not moved for so long is no longer wanted
 _OTHERS = 3  # of so many packs besides the running one the newest state stays, for a rollback
 
 
@@ -167,11 +168,15 @@ class FolderSnapshots:
                     yield Found(path, kind, int(match[2]) if match[2] else -1, match[3] or match[5])
 
     def _surplus(self) -> list[Found]:
-        """All but the newest few, the newest of each of some other packs, and what is on its way."""
+        """All but the newest few, the newest of each of some other packs, and what is on its way.
+
+        Raises OSError.
+        """
         journal, warm = self.all(JOURNAL), self.all(WARM)
         newest = {found.pack: found for found in journal}
         kept = {*journal[-self.kept :], *sorted(newest.values(), key=lambda f: f.sequence)[-_OTHERS - 1 :]}
-        waiting = {f.pack: f for f in warm if f.pack not in newest or newest[f.pack].sequence < f.sequence}
+        moving = [f for f in warm if time.time() - f.path.stat().st_mtime < _FORGOTTEN_S]
+        waiting = {f.pack: f for f in moving if f.pack not in newest or newest[f.pack].sequence < f.sequence}
         return [found for found in (*journal, *warm) if found not in kept and found not in waiting.values()]
 
     def _cold(self, found: Found) -> Cold | None:

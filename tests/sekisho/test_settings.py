@@ -119,3 +119,13 @@ def test_what_kafka_python_can_say_is_said() -> None:
     """Tuning of librdkafka and kafka-python's own defaults are no error."""
     client = {"ssl.endpoint.identification.algorithm": "https", "linger.ms": "5", "ssl.ca.location": "ca.pem"}
     assert KafkaSettings("broker:9092", client).python_client == {"ssl_cafile": "ca.pem"}
+
+
+def test_config_check_tells_what_only_the_worker_can_use(tmp_path: Path) -> None:
+    """A key that kafka-python lacks serves the worker, not topics and replays: check says so, without its value."""
+    text = GOOD.replace('"sasl.password"', '"ssl.keystore.password" = { env = "KEYS" }\n"sasl.password"')
+    (tmp_path / "sekisho.toml").write_text(text)
+    words = ["check", "--config", str(tmp_path / "sekisho.toml")]
+    shown = CliRunner().invoke(config, words, env={"PASSWORD": "s3cret", "KEYS": "h1dden"})
+    assert shown.exit_code == 0 and "ssl.keystore.password: the Python client" in shown.output
+    assert "the worker can run so" in shown.output and "h1dden" not in shown.output

@@ -1,5 +1,6 @@
 """A pack in the lane: cuts do not matter, dead letters name their place, snapshots continue to the same bytes."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from streams.broker import Send
 from streams.journal_tail import Place
 from streams.outputs import Outputs
 from streams.scoring import PackScorer
-from streams.snapshots import FolderSnapshots
+from streams.snapshots import JOURNAL, WARM, FolderSnapshots
 
 TOPICS = TopicSettings(("payments",))
 PLACE = Place(41, 3, bytes(range(32)), {("payments", 0): 1000, ("payments", 1): 1000}, 57, "p", 3, "o")
@@ -116,6 +117,20 @@ def test_a_damaged_snapshot_falls_back_and_says_so(engine: Engine, tmp_path: Pat
     (tmp_path / "state" / kept[1] / "watermark.npy").write_bytes(b"damaged")
     assert snapshots.load(trust=True)[1].sequence == 2 and snapshots.load(trust=False)[1] == Place()
     assert any("refused: watermark.npy is missing or damaged" in line for line in lines)
+
+
+def test_a_pack_that_nobody_waits_for_any_more_is_forgotten(engine: Engine, tmp_path: Path) -> None:
+    """A warmed state stays while its pack may still be switched to; one that has not moved for a day goes."""
+    snapshots, scorer = FolderSnapshots(Room(engine), tmp_path, 0.0, 1, print), PackScorer(engine, TOPICS)
+    snapshots.write(scorer, Place(5, 1, bytes(32), {}, 5), WARM)
+    other = tmp_path / "warm-000000000004-90aa41c07be2"
+    other.mkdir()
+    snapshots.save(scorer, Place(3, 1, bytes(32), {}, 3), 0.0, active=False)
+    assert len(snapshots.all(WARM)) == 2
+    for found in snapshots.all(WARM):
+        os.utime(found.path, (0, 0))
+    snapshots.save(scorer, Place(4, 1, bytes(32), {}, 4), 0.0, active=False)
+    assert not snapshots.all(WARM) and len(snapshots.all(JOURNAL)) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_told(engine: Engine, tmp_path: Path) -> None:
