@@ -30,10 +30,20 @@ Config = dict[str, object]
 
 
 class KafkaBroker:
-    """Keeps streams.broker.Broker. owner: of the state, which belongs to the cluster that is seen first."""
+    """Keeps streams.broker.Broker. owner: of the state, which belongs to the cluster that is seen first.
 
-    def __init__(self, settings: Settings, writer: type[KafkaWriter] | None = None, owner: bool = False) -> None:
-        self.settings, self.make_writer = settings, writer or KafkaWriter
+    end_known_ms: how soon a reader that has read everything knows it. While there is nothing to read it asks again
+    after so long, which costs the broker 0.1 ms each time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        writer: type[KafkaWriter] | None = None,
+        owner: bool = False,
+        end_known_ms: int = 10,
+    ) -> None:
+        self.settings, self.make_writer, self.end_known_ms = settings, writer or KafkaWriter, end_known_ms
         self._right_cluster = ClusterCheck(settings.kafka.cluster_id, settings.state, owner)
         self.common: Config = {
             **settings.kafka.client,
@@ -177,7 +187,7 @@ class KafkaBroker:
             "enable.auto.offset.store": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
-            "fetch.wait.max.ms": 10,
+            "fetch.wait.max.ms": self.end_known_ms,
         }
         return Consumer(self.common | own | config)
 

@@ -76,9 +76,18 @@ def read_rows(source: Path) -> list[dict[str, Any]]:
             texts = pa.csv.ConvertOptions(column_types={name.strip('"'): pa.string() for name in names})
             return list(pa.csv.read_csv(source, convert_options=texts).to_pylist())
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
-        what = f"{source}: not readable ({type(error).__name__})"
-        raise SourceError(what, "look at the path and the file") from error
+        raise SourceError(f"{source}: not readable ({_why(error)})", "look at the path and the file") from error
     raise SourceError(f"{source}: unknown kind of file", "use one of .csv, .jsonl, .parquet")
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, without a value of it."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        return f"no UTF-8 at byte {error.start}"
+    known = re.search(r"Expected \d+ columns, got \d+|Empty CSV file", str(error))
+    return known[0] if known else type(error).__name__
 
 
 def _object(source: Path, number: int, line: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def webhook_test(url: str | None, file: Path, subscriber: str, secret_env: str, 
     """
     if bool(url) == bool(subscriber):
         raise click.UsageError("name a URL, or --subscriber ID")
-    found = _subscriber(file, subscriber) if subscriber else _made(url or "", secret_env, allow)
+    found = _subscriber(file, subscriber) if subscriber else _made(url or "", [secret_env], allow)
     answer, seconds = asyncio.run(_call(found))
     click.echo(f"{found.host}, {seconds * 1000:.0f} ms: {answer}")
     if answer.status is None or not 200 <= answer.status < 300:
@@ -69,9 +70,12 @@ def webhook_listen(port: int, secret_env: tuple[str, ...], catch_up: str, token_
     """
     from streams.webhooks.receiver import Listener
 
-    secrets = [_environment(name) for name in secret_env]
+    secrets = _made("https://unused.invalid/", secret_env, ()).secrets
     source = (catch_up.rstrip("/"), _environment(token_env)) if catch_up else None
-    listener = Listener(port, secrets, click.echo, source)
+    try:
+        listener = Listener(port, secrets, click.echo, source)
+    except OSError as error:
+        raise SekishoError(f"port {port} cannot be listened on: {error.strerror}", "name another: --port") from error
     click.echo(f"listening on http://127.0.0.1:{port}; Ctrl-C ends it")
     listener.serve()
 
@@ -139,14 +143,22 @@ async def _call(webhook: Webhook) -> tuple[Answer, float]:
         await sender.close()
 
 
-def _made(url: str, secret_env: str, allow: tuple[str, ...]) -> Webhook:
+_FIXES = {
+    "url": "give the receiver's https URL; for one on this machine http, and --allow 127.0.0.1",
+    "secrets": "put what `sekisho webhook secret` prints into the environment; --secret-env names another variable",
+    "allow": "give --allow an address or a network",
+}
+
+
+def _made(url: str, secret_env: Sequence[str], allow: tuple[str, ...]) -> Webhook:
     """A subscriber of the command line."""
-    problems: list[str] = []
-    reader = WebhookReader(Path(), os.environ, lambda number, key, what: problems.append(f"{key}: {what}"))
-    table = {"id": "test", "url": url, "secrets": [{"env": secret_env}], "allow": list(allow)}
+    problems: list[tuple[str, str]] = []
+    reader = WebhookReader(Path(), os.environ, lambda number, key, what: problems.append((key, what)))
+    table = {"id": "test", "url": url, "secrets": [{"env": name} for name in secret_env], "allow": list(allow)}
     found = reader.read([table])
     if not found:
-        raise SekishoError("\n".join(problems), "mend the URL or the secret; --allow opens addresses that are refused")
+        told = "\n".join(f"{key}: {what}" for key, what in problems)
+        raise SekishoError(told, _FIXES[problems[0][0]])
     return found[0]
 
 
@@ -160,5 +172,5 @@ def _subscriber(file: Path, id: str) -> Webhook:
 def _environment(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
-        raise SekishoError(f"the environment has no {name}", "set it to what sekisho webhook secret prints")
+        raise SekishoError(f"the environment has no {name}", "set it to the subscriber's catch_up_token")
     return value

@@ -138,8 +138,8 @@ class Listener:
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 items = json.load(answer)["data"]
-        except OSError as error:
-            self.say(f"catching up failed: {error}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self.say(f"catching up failed: {error or type(error).__name__}")
             return
         for item in items:
             self.inbox.accept(item["data"]["id"], item["sequence"], item["sequence"])
@@ -150,10 +150,13 @@ class Listener:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            timeout = 30  # seconds, for a caller that stops in the middle
 
             def do_POST(self) -> None:
-                size = int(self.headers.get("content-length") or 0)
-                status = 413 if size > _MOST_BYTES else 0
+                told = self.headers.get("content-length") or ""
+                size = int(told) if told.isascii() and told.isdigit() else -1
+                status = 411 if size < 0 else 413 if size > _MOST_BYTES else 0
+                self.close_connection = bool(status)  # what is not read must not be taken for the next call
                 body = b"" if status else self.rfile.read(size)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 self.send_response(status or listener.receive(headers, body))

@@ -20,8 +20,9 @@ LOG = logging.getLogger("sekisho.webhooks")
 
 
 def clients(settings: Settings) -> KafkaBroker:
-    """Clients whose group and transactional id are the webhooks' own."""
-    return KafkaBroker(replace(settings, lane=replace(settings.lane, name=f"{settings.lane.name}-webhooks")))
+    """Clients whose group and transactional id are the webhooks' own; their readers wait for what is new."""
+    own = replace(settings, lane=replace(settings.lane, name=f"{settings.lane.name}-webhooks"))
+    return KafkaBroker(own, end_known_ms=100)
 
 
 class WebhookService(Service):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """`sekisho webhook` as a person uses it, and the reference receiver's own ledger of what is missing."""
 
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,6 +62,44 @@ def test_a_url_that_will_not_do_is_refused() -> None:
     """http is for loopback alone."""
     done = call("test", "http://cases.bank.example/x")
     assert isinstance(done.exception, SekishoError) and "must be https" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "secret", "told", "fix"),
+    [
+        (("test", "https://cases.bank.example/x"), "", "the environment has no WEBHOOK_SECRET", "webhook secret"),
+        (("test", "https://cases.bank.example/x"), "whsec_short", "must be whsec_ and the base64", "webhook secret"),
+        (("test", "https://cases.bank.example/x", "--allow", "home"), SECRET, "'home' is no address", "a network"),
+        (("listen",), "whsec_short", "must be whsec_ and the base64", "webhook secret"),
+        (("listen", "--catch-up", "http://w:6066"), SECRET, "the environment has no WEBHOOK_TOKEN", "catch_up_token"),
+    ],
+)  # fmt: skip
+def test_what_was_not_set_up_is_told_with_its_mend(words: tuple[str, ...], secret: str, told: str, fix: str) -> None:
+    """Before anything is sent or listened on; no secret is repeated."""
+    done = call(*words, WEBHOOK_SECRET=secret)
+    assert isinstance(done.exception, SekishoError), done.output
+    assert told in done.exception.what and fix in done.exception.fix and "whsec_short" not in str(done.exception)
+
+
+def test_a_port_in_use_is_told(listener: Listener) -> None:
+    """Not as a file that cannot be used."""
+    port = listener.server.server_address[1]
+    done = call("listen", "--port", str(port))
+    assert f"port {port} cannot be listened on" in str(done.exception)
+
+
+def test_a_listener_outlives_callers_who_do_not_keep_to_http(listener: Listener) -> None:
+    """No length, a negative or a huge one: refused, and the connection ends; the next caller is served."""
+    for length, status in (("", 411), ("-5", 411), ("x", 411), (str(1 << 30), 413)):
+        with socket.create_connection(listener.server.server_address[:2], 10) as caller:
+            head = f"content-length: {length}\r\n" if length else ""
+            caller.sendall(f"POST /x HTTP/1.1\r\nhost: x\r\n{head}\r\n".encode())
+            answer = caller.makefile("rb").read()
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert listener.said == []  # type: ignore[attr-defined]
+    assert (
+        call("test", f"http://127.0.0.1:{listener.server.server_address[1]}/x", "--allow", "127.0.0.1").exit_code == 0
+    )
 
 
 def test_config_check_knows_addresses_that_will_be_refused(tmp_path: Path) -> None:
