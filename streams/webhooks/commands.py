@@ -12,12 +12,11 @@ from pathlib import Path
 import click
 
 from sekisho.errors import SekishoError
+from sekisho.options import MOMENT
 from sekisho.settings import load_settings
 from sekisho.webhook_settings import Webhook, WebhookReader
 from streams.commands import CONFIG
 from streams.webhooks.policy import Answer
-
-_MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"])
 
 
 @click.group()
@@ -86,16 +85,16 @@ def webhook_listen(port: int, secret_env: tuple[str, ...], catch_up: str, token_
 @click.option("--id", "ids", multiple=True, help="An alert's id; may be given several times.")
 @click.option("--from-sequence", type=click.IntRange(1), help="From this sequence on.")
 @click.option("--to-sequence", type=click.IntRange(1), help="Up to this sequence, with it.")
-@click.option("--since", type=_MOMENT, help="What was routed from this time on, as 2026-03-01T12:00:00+09:00.")
-@click.option("--until", type=_MOMENT, help="What was routed before this time.")
+@click.option("--since", "since_us", type=MOMENT, help="What was routed from this time on.")
+@click.option("--until", "until_us", type=MOMENT, help="What was routed before this time.")
 def webhook_redeliver(
     subscriber: str,
     file: Path,
     ids: tuple[str, ...],
     from_sequence: int | None,
     to_sequence: int | None,
-    since: datetime | None,
-    until: datetime | None,
+    since_us: int | None,
+    until_us: int | None,
 ) -> None:
     """Send alerts to SUBSCRIBER again.
 
@@ -107,14 +106,14 @@ def webhook_redeliver(
     from streams.webhooks.records import Delivery
     from streams.webhooks.service import clients
 
-    if not (ids or from_sequence or to_sequence or since or until):
+    if not ids and all(each is None for each in (from_sequence, to_sequence, since_us, until_us)):
         raise click.UsageError("say what: --id, --from-sequence, --to-sequence, --since or --until")
     low, high = from_sequence or 1, to_sequence or 2**63
-    first, last = since.timestamp() if since else 0.0, until.timestamp() if until else 2.0**63
+    first, last = since_us or 0, 2**63 if until_us is None else until_us
 
     def chosen(delivery: Delivery, sequence: int) -> bool:
         named = not ids or delivery.alert["id"] in ids
-        return named and low <= sequence <= high and first <= delivery.time_s < last
+        return named and low <= sequence <= high and first <= delivery.time_s * 1e6 < last
 
     settings = load_settings(file)
     _subscriber(file, subscriber)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from sekisho.load import load_pack
 from sekisho.packs import shipped_pack
 from streams.broker import BrokerError
 from streams.label_page import Allowance, LabelDoor
-from streams.web import bears
+from streams.web import bears, body_of
 
 PACK = load_pack(shipped_pack("card_payments"))
 PLAN = wire_plan(compile_pack(PACK))
@@ -99,6 +99,27 @@ def test_a_body_that_is_none_is_refused(door: LabelDoor, topic: Topic, body: byt
     """400 with a reason, whatever comes."""
     status, answer = take(door, body)
     assert status == 400 and answer["error"] and not topic.records
+
+
+def test_a_body_ends_in_size_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None beyond the limit, without reading on; TimeoutError where it stops in the middle."""
+    monkeypatch.setattr("streams.web._PATIENCE_S", 0.05)
+
+    class Sends:
+        def __init__(self, parts: int, then_s: float = 0.0) -> None:
+            self.content, self.parts, self.then_s = self, parts, then_s
+
+        async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
+            for _ in range(self.parts):
+                self.parts -= 1
+                yield b"12345"
+            await asyncio.sleep(self.then_s)
+
+    endless = Sends(1000)
+    assert asyncio.run(body_of(Sends(2), 10)) == b"1234512345"
+    assert asyncio.run(body_of(endless, 12)) is None and endless.parts == 997
+    with pytest.raises(TimeoutError):
+        asyncio.run(body_of(Sends(1, then_s=5.0), 12))
 
 
 class Asks:
