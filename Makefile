@@ -50,7 +50,7 @@ kills: $(READY)  ## kills a worker that delivers fifty times, on a real broker: 
 chaos: $(READY)  ## 200 kills, 30 zombies and 20 broker crashes on a real broker (Java and Maven), about 15 minutes
 	SEKISHO_REQUIRE_KAFKA=1 SEKISHO_CHAOS=200,30,20 $(BIN)/python -m pytest -s tests/streams/test_chaos.py
 
-mutants: $(READY)  ## breaks the engine in 34 places; every break must be noticed
+mutants: $(READY)  ## breaks the engine in a hundred places; every break must be noticed
 	$(BIN)/python -m bench.mutants
 
 bench: $(READY)  ## the standard workload: every stage, the whole, and the peers; BENCH=--small is quicker

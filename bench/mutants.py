@@ -1,4 +1,4 @@
-"""Thirty-four small breaks of the engine, each of which the tests must notice.
+"""Small breaks of the engine (bench.mutant_list), each of which the tests must notice.
 
 python -m bench.mutants [--only NAME ...]
 
@@ -18,184 +18,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from bench.mutant_list import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("features", "models", "rules", "sekisho", "streams", "replay", "tests")
 LIMIT_S = 900.0  # a mutant may never come to an end; that is noticed, too
-
-WINDOWS = ("tests/features/test_windows.py",)
-CONTROL = ("tests/laws/test_l06_control_events.py",)
-INTAKE = ("tests/sekisho/test_intake.py",)
-RULES = ("tests/rules/test_evaluate.py",)
-FOREST = ("tests/models/test_forest.py",)
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """`old`, found once in `file`, becomes `new`; that breaks `law`, and one of `tests` must say so."""
-
-    name: str
-    law: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
-
-
-MUTANTS = (
-    Mutant(
-        "frame start is open", "L2", "features/window_kernel.py",
-        "hint, time - plan.bounds[k])", "hint, time - plan.bounds[k] + 1)", WINDOWS,
-    ),
-    Mutant(
-        "EXCLUDE is ignored", "L2", "features/window_kernel.py",
-        "            hi = at\n", "            hi = at + 1\n", WINDOWS,
-    ),
-    Mutant(
-        "rows go before lateness has passed", "L4", "features/window_kernel.py",
-        "reach = watermark - plan.shape[LATENESS_US] if", "reach = watermark if", WINDOWS,
-    ),
-    Mutant(
-        "sample and population are swapped", "L5", "features/window_kernel.py",
-        "sample, rooted = 1 if function in (VAR_SAMP, STDDEV_SAMP) else 0,",
-        "sample, rooted = 0 if function in (VAR_SAMP, STDDEV_SAMP) else 1,", WINDOWS,
-    ),
-    Mutant(
-        "a late row stands before those of its time", "L2", "features/rows.py",
-        "first_at(words, rows_at, stride, first, end, time + 1)", "first_at(words, rows_at, stride, first, end, time)",
-        WINDOWS,
-    ),
-    Mutant(
-        "a row goes one moment early", "L4", "features/rows.py",
-        "words[rows_at + first * stride] < reach - plan.shape[KEEP_US]:",
-        "words[rows_at + first * stride] <= reach - plan.shape[KEEP_US]:", WINDOWS,
-    ),
-    Mutant(
-        "a late row changes no later total", "L3", "features/rows.py",
-        "range(at, at + (later + 1) * stride, stride)", "range(at, at + stride, stride)", WINDOWS,
-    ),
-    Mutant(
-        "sums have 64 bits", "L5", "features/rows.py",
-        "        if size > 1:\n", "        if size > 2:\n", WINDOWS,
-    ),
-    Mutant(
-        "a distinct value never leaves", "L3", "features/distincts.py",
-        "(hi, right, -1), (left, lo, -1)", "(hi, right, -1), (left, lo, 0)", WINDOWS,
-    ),
-    Mutant(
-        "a late row changes no extreme", "L3", "features/extremes.py",
-        "for parent in range(lo >> 3, parents):", "for parent in range((hi - 1) >> 3, parents):", WINDOWS,
-    ),
-    Mutant(
-        "NULL keys are pooled", "L7", "features/intern.py",
-        "if valid[row, i] != VALID:", "if valid[row, i] > VALID:", WINDOWS,
-    ),
-    Mutant(
-        "equal hashes are equal keys", "L3", "features/intern.py",
-        "while k < count and words[record + key_at + k] == key[start + k]:", "while k < count:", WINDOWS,
-    ),
-    Mutant(
-        "frame end is one moment late", "L2", "features/window_plan.py",
-        "CURRENT if end == 0 else bound(end - 1)", "CURRENT if end == 0 else bound(end - 2)", WINDOWS,
-    ),
-    Mutant(
-        "halves round up", "L5", "features/shims.py",
-        "(rest == half and (sticky or kept & _U1 == _U1))", "rest == half", ("tests/features/test_shims.py",),
-    ),
-    Mutant(
-        "FALSE AND NULL is NULL", "L7", "features/vm.py",
-        "valid[d, i] = VALID if decided else (x & y & 1) | ((x | y) & 2)", "valid[d, i] = (x & y & 1) | ((x | y) & 2)",
-        ("tests/features/test_vm_trees.py",),
-    ),
-    Mutant(
-        "a list entry outlives its expiry", "L1", "features/lists.py",
-        "spans[s, 0] <= at_us < spans[s, 1]", "spans[s, 0] <= at_us <= spans[s, 1]", RULES,
-    ),
-    Mutant(
-        "W advances by batches", "L4", "sekisho/intake.py",
-        "w, t = mark[0], cells[time_row, i]", "w, t = mark[0] if i == 0 else watermark[0], cells[time_row, i]", INTAKE,
-    ),
-    Mutant(
-        "an id alone makes a duplicate", "L11", "sekisho/intake.py",
-        "if seen[record] == content[i, 0] and seen[record + 1] == content[i, 1]:", "if at >= 0:", INTAKE,
-    ),
-    Mutant(
-        "the future is let in", "L4", "sekisho/intake.py",
-        "if valid[record_row, i] == VALID and t > cells[record_row, i] + skew:",
-        "if valid[record_row, i] > VALID and t > cells[record_row, i] + skew:", INTAKE,
-    ),
-    Mutant(
-        "follow-ups inherit from a degraded payment", "L4", "sekisho/intake.py",
-        "if outcome == ENTERS and payment_row >= 0 and len(inherit)", "if payment_row >= 0 and len(inherit)", INTAKE,
-    ),
-    Mutant(
-        "each fraud label counts", "L11", "sekisho/intake.py",
-        "    return heap[at + HEADER] - before\n", "    return heap[at + HEADER]\n", INTAKE,
-    ),
-    Mutant(
-        "a ledger forgets at its horizon", "L11", "sekisho/ledger.py",
-        "heap[marks[HEAD] + STAMP] < before:", "heap[marks[HEAD] + STAMP] <= before:",
-        ("tests/sekisho/test_ledger.py",),
-    ),
-    Mutant(
-        "a leg stands before its source", "L6", "sekisho/step.py",
-        "np.lexsort((which, source))", "np.lexsort((-which, source))", INTAKE,
-    ),
-    Mutant(
-        "unknown is no_hit", "L7", "rules/evaluate.py",
-        "UNKNOWN if known == NULL else FAILED", "NO_HIT if known == NULL else FAILED", RULES,
-    ),
-    Mutant(
-        "an attack that comes late is no group", "L4", "rules/alerts.py",
-        "gathering.last_clock_us = alert.clock_us", "gathering.last_clock_us = alert.event_time_us",
-        ("tests/rules/test_alerts.py",),
-    ),
-    Mutant(
-        "a mute ends by the event's own time", "L6", "sekisho/step.py",
-        "return (clock < until[:, None])", 'return (sheet.ints("event_time") < until[:, None])', CONTROL,
-    ),
-    Mutant(
-        "what is removed stays on the pack's list", "L6", "rules/controls.py",
-        "said.cleared, said.spans = True, []", "said.spans = []", ("tests/replay/test_control_replay.py",),
-    ),
-    Mutant(
-        "a snooze is not heard", "L6", "rules/alerts.py",
-        "            if alert.key in state.snoozed:\n", "            if alert.key in ():\n",
-        ("tests/rules/test_alerts.py",),
-    ),
-    Mutant(
-        "what is said counts from the batch's start", "L6", "sekisho/records.py",
-        "np.argsort(np.concatenate([good, index])", "np.argsort(np.concatenate([good, index - len(records)])",
-        ("tests/replay/test_control_replay.py",),
-    ),
-    Mutant(
-        "NaN is 0", "L7", "models/trees.py",
-        "if np.isnan(x[r]) or (missing == MISSING_ZERO and value[r] == 0.0):",
-        "if missing == MISSING_ZERO and value[r] == 0.0:", FOREST,
-    ),
-    Mutant(
-        "trees are added from the last", "L8", "models/trees.py",
-        "for t in range(len(node_start) - 1):", "for t in range(len(node_start) - 2, -1, -1):", FOREST,
-    ),
-    Mutant(
-        "ties of several logs are reversed", "L6", "replay/merge.py",
-        'np.argsort(arrival, kind="stable")', "np.lexsort((-np.arange(len(arrival)), arrival))",
-        ("tests/replay/test_sources.py",),
-    ),
-    Mutant(
-        "money loses its decimals", "L5", "sekisho/wire/scalars.py",
-        "        return np.int64(0), DECIMALS\n", "        return mantissa // _POW10[min(-x, 18)], code\n",
-        ("tests/sekisho/test_wire_json.py",),
-    ),
-    Mutant(
-        "a NULL of a table is 0", "L7", "sekisho/wire/table_decode.py",
-        "    reading.sheet.valid[row] = present\n", "    reading.sheet.valid[row] = VALID\n",
-        ("tests/sekisho/test_wire_tables.py",),
-    ),
-)  # fmt: skip
 
 
 def main() -> int:
