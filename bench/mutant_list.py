@@ -356,15 +356,15 @@ MUTANTS = (
     ),
     Mutant(
         "a lifted rule is among the reasons", "L8", "sekisho/decision.py",
-        "(hit & (lifted == 0) & (muted == 0)).view", "(hit & (muted == 0)).view", RECORD,
+        "if lifted[r, i] == 0 and muted[r, i] == 0:", "if muted[r, i] == 0:", RECORD,
     ),
     Mutant(
         "a degraded event is not flagged", "L4", "sekisho/decision.py",
-        "for bit in (TOO_LATE, FUTURE, CONFLICT)", "for bit in (FUTURE, FUTURE, CONFLICT)", RECORD,
+        "flags[i] & (TOO_LATE | FUTURE | CONFLICT)", "flags[i] & (FUTURE | CONFLICT)", RECORD,
     ),
     Mutant(
-        "a record's overflow is that of a value that is there", "L7", "sekisho/decision.py",
-        "(decided.sheet.valid[features] == ERROR).any(axis=0)", "(decided.sheet.valid[features] == ERROR).all(axis=0)",
+        "a feature that is NULL has overflowed", "L7", "sekisho/decision.py",
+        "                    if valid[row, i] == ERROR:\n", "                    if valid[row, i] != VALID:\n",
         ("tests/laws/test_l06_cuts.py::test_what_overflows_is_null_marked_and_counted[0]",),
     ),
     Mutant(
@@ -373,7 +373,7 @@ MUTANTS = (
     ),
     Mutant(
         "a duplicate names itself", "L11", "sekisho/decision.py",
-        "in decided.admission.first[rows].T)", "in decided.admission.first[rows - 1].T)", RECORD,
+        "decided.admission.first[rows[copies]].T", "decided.admission.first[rows[copies] - 1].T", RECORD,
     ),
     Mutant(
         "a typology that a group has escalates it", "L6", "rules/alerts.py",

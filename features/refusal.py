@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -25,9 +25,26 @@ class Refusal(Exception):
         self.what, self.fix, self.place, self.file = what, fix, place, file
         super().__init__(str(self))
 
+    @property
+    def each(self) -> tuple[Refusal, ...]:
+        """This one, or the several that it stands for."""
+        return (self,)
+
     def __str__(self) -> str:
         at = ":".join(str(part) for part in (self.file, self.place.line, self.place.column) if part)
         return f"{at}: {self.what}\n  fix: {self.fix}" if at else f"{self.what}\n  fix: {self.fix}"
+
+
+class Refusals(Refusal):
+    """Several refusals of one text; it speaks as the first of them."""
+
+    def __init__(self, each: Sequence[Refusal]) -> None:
+        self._each = tuple(each)
+        super().__init__(each[0].what, each[0].fix, each[0].place, each[0].file)
+
+    @property
+    def each(self) -> tuple[Refusal, ...]:
+        return self._each
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

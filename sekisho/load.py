@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
+from features.expr import Literal
 from features.query import Query
 from features.refusal import Place, Refusal, suggest
 from features.schema import Schema
 from features.sql import parse_condition, parse_query
-from features.types import Type
+from features.types import BOOL, Type
 from models.card import read_card
 from models.scorer import Model, load_model
 from rules.examples import check_examples
@@ -27,7 +29,7 @@ from sekisho.toml import Document
 
 _KNOWN = ("pack.toml", "features.sql", "rules.yaml")
 _IGNORED = (".md", ".py", ".ipynb")  # what people keep beside a pack; no part of its hash
-_PRINTED = 8  # errors on one screen; the first are often the cause of the others
+_PRINTED = 20  # errors at once; the first are often the cause of the others
 
 _T = TypeVar("_T")
 
@@ -84,7 +86,8 @@ class _Loader:
         directions = read_training(document, dict(query.features)) if query else {}
         self.note("pack.toml", document.refusals)
         self.refuse_strangers(head)
-        if query is None or roster is None:  # rules cannot be read without their columns
+        if query is None or roster is None:
+            self.rules_but_conditions(lists)
             return None
         columns = head.schema.columns() | dict(query.features)
         for scorer in roster.scorers:
@@ -125,10 +128,14 @@ class _Loader:
         file, self.reading = self.path / name, name
         if not file.is_file():
             if required or file.exists():
-                self.note(name, [Refusal("this file is missing", "put it into the pack, or name another in pack.toml")])
+                self.note(name, [Refusal("this file is missing", self.missing_fix(name))])
             return None
         self.files[name] = canonical(name, file.read_bytes())
         return self.files[name]
+
+    def missing_fix(self, name: str) -> str:
+        near = get_close_matches(name, [each.relative_to(self.path).as_posix() for each in self.path.rglob("*")], 1)
+        return f"did you mean {near[0]}?" if near else "put it into the pack, or name another in pack.toml"
 
     def refuse_strangers(self, head: PackHead) -> None:
         """A file that nothing names is a mistake: rules.yml would be no rules at all."""
@@ -149,7 +156,7 @@ class _Loader:
         try:
             return action()
         except Refusal as refusal:
-            self.note(file, [refusal])
+            self.note(file, refusal.each)
             return None
 
     # --- parts ---
@@ -202,6 +209,11 @@ class _Loader:
             refusals = check_examples(rules, columns)
         self.note("rules.yaml", refusals)
         return rules
+
+    def rules_but_conditions(self, lists: dict[str, tuple[ListEntry, ...]]) -> None:
+        """What can be said of rules.yaml while nobody knows its columns."""
+        text = self.read("rules.yaml", required=False) or ""
+        self.note("rules.yaml", read_rules(text, lambda sql: Literal(BOOL, True), lists)[1])
 
 
 def _order(file: str) -> int:

@@ -28,13 +28,21 @@ _MODEL_KEYS = ("file", "card", "segment", "shadow", "challenges", "share", "by",
 _ENCODINGS = {"time": ("epoch_s", "epoch_ms", "epoch_us"), "money": ("minor",)}
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
-# ISO 4217: the digits behind the point of every currency that has not two.
-_EXPONENTS = {
+# ISO 4217: every currency, by the digits behind its point.
+_CURRENCIES = {
+    2: (
+        "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE "
+        "CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL "
+        "HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR "
+        "MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK "
+        "SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD "
+        "XCG YER ZAR ZMW ZWG"
+    ),
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
     3: "BHD IQD JOD KWD LYD OMR TND",
     4: "CLF UYW",
 }
-EXPONENTS = {code: exponent for exponent, codes in _EXPONENTS.items() for code in codes.split()}
+EXPONENTS = {code: exponent for exponent, codes in _CURRENCIES.items() for code in codes.split()}
 
 
 @dataclass(frozen=True)
@@ -177,9 +185,10 @@ def _exponent(table: Table, type: str) -> int:
     if not currencies:
         table.refuse("type", "money without a currency", 'add currency = "JPY", or currencies = ["JPY", "USD"]')
     for code in currencies:
-        if not re.fullmatch(r"[A-Z]{3}", code):
+        if code not in EXPONENTS:
             key = "currency" if "currency" in table else "currencies"
-            table.refuse(key, f"{code!r} is no currency", "write its ISO 4217 code, as JPY")
+            fix = "write its ISO 4217 code, as JPY; what is no currency is a number with a scale"
+            table.refuse(key, f"{code!r} is no currency", fix)
     return max((EXPONENTS.get(code, 2) for code in currencies), default=0)
 
 

@@ -38,7 +38,7 @@ class Document:
             found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
             place = Place(int(found[1]), int(found[2])) if found else Place(len(self.lines))
             what = f"this is not TOML: {str(error).split(' (at')[0]}"
-            raise Refusal(what, "correct the line", place) from None
+            raise Refusal(what, "correct the line: texts stand in quotes, lists in [ ], tables in { }", place) from None
 
     def place(self, path: Path) -> Place:
         """Where the key stands; a key inside { ... } is looked for in its line, else the nearest parent counts."""

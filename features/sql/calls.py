@@ -71,7 +71,7 @@ class Calls:
         name = self._function(parts)
         over = resolve(source, window, self.named)
         check_order(source, window, over)
-        partition = tuple(self._key(key, facts) for key in over.partition)
+        partition = tuple(self._key(key, facts, window) for key in over.partition)
         frame = LAG_FRAME if name == "lag" else frame_of(source, over)
         argument = self._argument(parts, name)
         if name == "count" and argument is None:
@@ -120,13 +120,14 @@ class Calls:
             raise source.refuse(node.args["default"], "lag with a default is not supported", "write COALESCE around it")
         return name
 
-    def _key(self, node: exp.Expr, facts: Facts) -> Expr:
+    def _key(self, node: exp.Expr, facts: Facts, window: exp.Window) -> Expr:
         key = self.rows.expr(node)
         if not never_null(key, facts, self.rows.scope.nullable):
             text = node.sql("duckdb")
             what = f"the key {text} can be NULL, and a window over it would pool strangers"
             fix = f"write CASE WHEN {text} IS NOT NULL THEN ... END around the window function"
-            raise self.rows.source.refuse(node, what, fix)
+            at = node if window.args.get("partition_by") else window  # a named window stands far from its uses
+            raise self.rows.source.refuse(at, what, fix)
         if key.type.kind is Kind.DOUBLE:
             raise self.rows.source.refuse(node, "a DOUBLE is no key", "use text, a number, a time or a BOOLEAN")
         return key
@@ -169,7 +170,8 @@ class Calls:
             fix = f"write {name}(CASE WHEN kind = 'payment' THEN x END IGNORE NULLS), or partition by kind"
         else:
             fix = "add FILTER (WHERE kind = 'payment'), or partition by kind"
-        raise self.rows.source.refuse(window, f"this {name} mixes the kinds of event", fix)
+        said = {"count_star": "count(*)", "count_distinct": "count(DISTINCT)"}.get(name, name)
+        raise self.rows.source.refuse(window, f"this {said} mixes the kinds of event", fix)
 
     def _type(self, parts: Parts, name: str, argument: Expr | None) -> Type:
         """The type of the call's value."""

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from features.expr import Column, Expr
 from features.query import Query, Stage
-from features.refusal import Refusal
+from features.refusal import Refusal, Refusals
 from features.schema import Schema
 from features.sql.calls import Calls
 from features.sql.coerce import settle
@@ -51,7 +51,7 @@ class Table:
 
 
 def parse_query(sql: str, schema: Schema) -> Query:
-    """The stages of features.sql, typed and checked. Raises Refusal with line, column and the fix."""
+    """The stages of features.sql, typed and checked. Raises Refusals: all of a SELECT at once."""
     source, tree = read_select(sql)
     several_kinds = len(schema.kinds) > 1
     table = events_table(schema)
@@ -153,10 +153,16 @@ class _Builder:
         scope = Scope(self.table.columns, nullable, counts, self.table.name, window=calls, elsewhere=self._aliases())
         typer = typer_of(self.source, scope)
         outputs: dict[str, Expr] = {}
+        refusals: list[Refusal] = []
         for projection in self.select.expressions:
-            for output, expr, node in self._outputs(projection, typer.expr):
-                self._check_name(output, expr, node, outputs)
-                outputs[output] = expr
+            try:
+                for output, expr, node in self._outputs(projection, typer.expr):
+                    self._check_name(output, expr, node, outputs)
+                    outputs[output] = expr
+            except Refusal as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise Refusals(refusals)
         if self.last:
             self._check_last(outputs)
         known = [name for name, expr in outputs.items() if not never_null(expr, Facts(), nullable)]

@@ -150,6 +150,7 @@ CALLS = [
         "the divisor arrival_lag can be 0",  # the guard speaks of this row, the argument of every row of the frame
         "NULLIF",
     ),
+    ("▸sum(amount) OVER device", "the key device_id can be NULL", "CASE WHEN device_id"),  # where the guard belongs
     ("sum(amount) OVER ▸hours", "there is no window hours", "did you mean hour?"),
     ("sum(amount) OVER (▸hour ROWS 3 PRECEDING)", "hour has a frame", "in full"),
     ("sum(amount) OVER (plain PARTITION BY ▸country)", "cannot have a PARTITION BY", "in full"),
@@ -160,6 +161,7 @@ CALLS = [
 def test_window_calls(call: str, what: str, fix: str) -> None:
     """Law: a window that would mislead, or that nobody could keep exact, is refused where it stands."""
     windows = f"WINDOW hour AS ({HOUR}), plain AS (PARTITION BY card_id ORDER BY event_time)"
+    windows += ", device AS (PARTITION BY device_id ORDER BY event_time)"
     assert_refused(f"SELECT event_id, {call} AS x\nFROM events {windows}", what, fix)
 
 
@@ -174,6 +176,7 @@ def test_window_calls(call: str, what: str, fix: str) -> None:
         ("lag(CASE WHEN kind = 'payment' THEN amount END IGNORE NULLS) OVER w", False),
         ("sum(CASE WHEN kind = 'payment' THEN amount END) OVER w", False),
         ("count(*) FILTER (WHERE kind IN ('payment', 'label')) OVER w", False),
+        ("count(*) FILTER (WHERE CASE WHEN amount > 0 THEN TRUE ELSE kind = 'payment' END) OVER w", False),
         ("count(*) OVER (PARTITION BY card_id, kind ORDER BY event_time)", False),
     ],
 )

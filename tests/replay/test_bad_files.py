@@ -76,14 +76,15 @@ def test_the_letter_of_a_torn_row_holds_its_bytes(engine, tmp_path):
     assert (dead[0]["raw"], dead[0]["size"]) == ("YSz/Cg==", 4)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 64, 10_000])
-def test_rows_are_python_s(block):
+def test_rows_are_python_s(block, end):
     """On random CSV, whatever the block, the rows are those of Python's csv module."""
     draw = np.random.default_rng(5)
     cells = ["", "a", "b,c", 'd"e', "f\ng", "\r\n", "é", "x" * 30]
     rows = [[str(draw.choice(cells)) for _ in range(3)] for _ in range(300)]
     text = io.StringIO()
-    csv.writer(text, lineterminator=str(draw.choice(["\n", "\r\n"]))).writerows(rows)
+    csv.writer(text, lineterminator=end).writerows(rows)
     data = text.getvalue().encode()
     tables = []
     for piece in csv_rows(LogFile(io.BytesIO(data), lambda: 0.0), 3, 1000, block):

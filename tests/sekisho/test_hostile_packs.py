@@ -51,8 +51,8 @@ def test_a_folder_in_the_place_of_the_rules_is_not_no_rules(pack):
     assert "rules.yaml" in _refused(pack)
 
 
-def test_many_errors_fit_on_a_screen(pack):
+def test_of_many_errors_the_first_are_told(pack):
     """The first errors are often the cause of the others."""
     (pack / "features.sql").write_text("SELECT event_id, amount AS other FROM events")
     text = _refused(pack)
-    assert text.count("fix: ") == 8 and text.rstrip().endswith("more")
+    assert text.count("fix: ") == 20 and text.rstrip().endswith("more")

@@ -144,6 +144,7 @@ def test_the_hash_is_of_what_decides(pack, tmp_path):
         ("pack.toml", 'kind = { type = "category", required = true }\n', "", 10, 1, "no field kind", "add kind"),
         ("pack.toml", 'pii = "account"', 'pii = "card"', 15, 26, "pii cannot be 'card'", "account"),
         ("pack.toml", 'currency = "JPY", from', 'currency = "yen", from', 16, 28, "'yen' is no currency", "ISO 4217"),
+        ("pack.toml", 'currency = "JPY", from', 'currency = "YEN", from', 16, 28, "'YEN' is no currency", "ISO 4217"),
         ("pack.toml", 'currency = "JPY", from', "from", 16, 12, "money without a currency", "JPY"),
         ("pack.toml", "scale = 4", "scale = 16", 18, 29, "from 0 to 15", "scale = "),
         ("pack.toml", 'type = "number"', 'type = "nubmer"', 18, 12, "type cannot be 'nubmer'", "number"),
@@ -189,6 +190,17 @@ def test_independent_errors_come_out_together(pack):
     edit(pack, "features.sql", "count(*)", "count(")
     edit(pack, "lists/blocked_cards.csv", "c1,,", "c1,")
     assert [r.file for r in errors(pack)] == ["pack.toml", "features.sql", "lists/blocked_cards.csv"]
+
+
+def test_each_mistake_of_a_select_is_told_and_those_of_the_rules_beside(pack):
+    """A wrong feature hides neither the next one nor what is wrong with a rule whatever its columns are."""
+    edit(pack, "features.sql", "SELECT event_id,", "SELECT event_id, amuont + 1 AS a, amount / fee AS b,")
+    edit(pack, "rules.yaml", "then: hold", "then: holt")
+    found = [(r.file, r.what) for r in errors(pack)]
+    assert found == [
+        ("features.sql", "events has no column amuont"), ("features.sql", "the divisor fee can be 0"),
+        ("rules.yaml", "then cannot be 'holt'"),
+    ]  # fmt: skip
 
 
 def test_a_file_that_nothing_names_is_refused(pack):

@@ -404,11 +404,13 @@ BAD: list[tuple[bytes, str, str | None, int]] = [
     (bad(b'"12.50"}', b'"12.50",}'), "syntax", None, GOOD.index(b'"12.50"') + 8),
     (bad(b'"e1"', b'"e\xff1"'), "utf8", None, 14),
     (bad(b'"e1"', b'"e\xed\xa0\x80"'), "utf8", None, 14),
+    (bad(b'"e1"', b'"e\xe0\x9f\xbf"'), "utf8", None, 14),  # 07FF, which has a shorter form
     (bad(b'"e1"', b'"e\x001"'), "nul", None, 14),
     (bad(b'"e1"', b'"e\\u00001"'), "nul", None, 14),
     (bad(b'"e1"', b'"e\x091"'), "control_character", None, 14),
     (bad(b'"e1"', b'"e\\x"'), "escape", None, 14),
     (bad(b'"e1"', b'"e\\ud800"'), "escape", None, 14),
+    (bad(b'"e1"', b'"e\\ud83d\\ud83d"'), "escape", None, 14),
     (b"\x00" * 40, "not_an_object", None, 0),
     (b'{"unknown":' + b"[" * 32 + b"]" * 32 + b"}", "too_deep", None, 42),
     (b"[" * 100_000, "too_big", None, LIMIT),
@@ -432,6 +434,7 @@ BAD: list[tuple[bytes, str, str | None, int]] = [
     (bad(b"2024-", b"1969-"), "absurd_time", "event_time", 23),
     (bad(b"2024-", b"2201-"), "absurd_time", "event_time", 23),
     (bad(b"05-06", b"02-30"), "time", "event_time", 23),
+    (bad(b"2024-05-06", b"2100-02-29"), "time", "event_time", 23),
     (bad(b":09.", b":60."), "leap_second", "event_time", 23),
     (bad(b"456Z", b"4561Z"), "time_digits", "event_time", 23),
     (bad(b"}}}", b'}},"online":"yes"}'), "boolean", "online", len(GOOD) + 10),
@@ -522,11 +525,12 @@ def test_clocks() -> None:
 
 
 def test_doubles_are_rounded_as_python_rounds_them() -> None:
-    """Doubles of 17 to 40 digits and of every size, halfway cases among them, equal Python's float."""
+    """Doubles of 17 to 40 digits, 19 among them, and of every size, halfway cases among them, equal Python's float."""
     rng = random.Random(7)
     texts = [repr(rng.random() * 10.0 ** rng.randrange(-30, 30)) for _ in range(3000)]
     texts += [f"{(2**53 + k) * 2 ** rng.randrange(9)}.{'0' * rng.randrange(1, 30)}1" for k in range(200)]
     texts += [f"{rng.randrange(10**18)}e{rng.randrange(-60, 40)}" for _ in range(2000)]
+    texts += [f"{rng.randrange(10**18, 10**19) | 1}e{rng.randrange(-40, 10)}" for _ in range(200)]
     texts += ["5e-324", "2.5e-324", "1e-400", "9.999e307", "9007199254740993", "9007199254740992.99999999999999999999"]
     decoded = decode([bad(b"}}}", b'}},"place":{"lat":%s}}' % text.encode()) for text in texts])
     assert decoded.dead.n == 0
