@@ -322,7 +322,7 @@ MUTANTS = (
     ),
     Mutant(
         "a large integer is divided twice rounded", "L5", "models/matrix.py",
-        "_EXACT_INT = 2**53", "_EXACT_INT = 2**62", ("tests/models/test_scorer.py",),
+        "_EXACT_INT = np.int64(2**53)", "_EXACT_INT = np.int64(2**62)", ("tests/models/test_scorer.py",),
     ),
     Mutant(
         "an unseen category is the first", "L7", "models/matrix.py",
@@ -369,7 +369,7 @@ MUTANTS = (
     ),
     Mutant(
         "the headline is the lowest score", "L8", "sekisho/decision.py",
-        "np.max(scores, axis=0)", "np.min(scores, axis=0)", RECORD,
+        "np.maximum(best,", "np.minimum(best,", RECORD,
     ),
     Mutant(
         "a duplicate names itself", "L11", "sekisho/decision.py",

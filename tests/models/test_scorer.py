@@ -166,8 +166,9 @@ def test_only_wanted_events_are_scored(model: bytes) -> None:
 
 
 def test_points_are_logarithmic_odds(model: bytes) -> None:
-    """500 points are odds of one to a hundred, 30 points double them, and the ends are held at 0 and 999."""
-    expected = {1 / 100: 500, 2 / 100: 530, 1 / 200: 470, 1.0: 699, 1e9: 999, 1e-30: 0}
+    """500 points are odds of one to a hundred, 30 points double them, parts are rounded, the ends held at 0 and 999."""
+    expected = {0.01 * 2 ** (part / 30): 500 + round(part) for part in (0.4, 0.6, -0.4, -0.6)}
+    expected |= {1 / 100: 500, 2 / 100: 530, 1 / 200: 470, 1.0: 699, 1e9: 999, 1e-30: 0}
     for odds, points in expected.items():
         scorer, layout = compiled(model, calibration=Calibration(1e-300, math.log(odds)))
         sheet = sheet_of(layout, {"ratio": [0.5]})

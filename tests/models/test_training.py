@@ -148,6 +148,13 @@ def test_platt_finds_the_two_numbers() -> None:
         fit_platt(-raw, labels)
 
 
+def test_platt_is_not_sure_of_what_it_has_seen_apart() -> None:
+    """Of 50 frauds above 50 others it says 51 in 52, as Platt's targets do: not infinitely certain."""
+    labels = np.repeat(np.array([0, 1], np.uint8), 50)
+    found = fit_platt(labels * 2.0 - 1.0, labels)
+    assert (found.a, found.b) == pytest.approx((math.log(51), 0), abs=1e-4)
+
+
 def test_measures_of_small_cases() -> None:
     """By hand: two frauds at ranks 1 and 3 of 4; ties count half in the AUC and together in the precision."""
     scores, labels = np.array([4.0, 3, 2, 1]), np.array([1, 0, 1, 0], np.uint8)

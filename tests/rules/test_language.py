@@ -167,6 +167,15 @@ def test_examples_of_shadow_and_expired_rules_run_too():
     assert "known must hit on this example; it answers unknown" in refusal.what
 
 
+def test_a_quoted_value_of_an_example_is_a_text():
+    """YAML's quotes say so, whatever stands between them: a code of digits is a code."""
+    text = (
+        RULE.replace("amount > 5", "country = '392'")
+        + "    examples: {hit: [{country: '392'}], miss: [{country: 'NULL'}]}\n"
+    )
+    assert check_examples(read(text)[0], COLUMNS) == []
+
+
 def test_an_example_of_a_list_needs_its_time():
     """Whether an entry is active depends on event_time."""
     text = RULE.replace("amount > 5", "country IN (SELECT value FROM blocked)")

@@ -7,11 +7,11 @@ import pytest
 
 from streams.webhooks.message import message_of
 from streams.webhooks.outbox import WINDOW, Item, Outbox
-from streams.webhooks.policy import Answer, delay_s, pause_s
+from streams.webhooks.policy import DELIVERED, GONE, RETRY, Answer, delay_s, pause_s
 from tests.streams.webhooks.hooks_world import make_alert, webhook
 
 NOW = 1_790_000_000.0
-OK, BUSY, BROKEN, GONE = Answer(200), Answer(429, retry_after="30"), Answer(500), Answer(410)
+OK, BUSY, BROKEN = Answer(200), Answer(429, retry_after="30"), Answer(500)
 
 
 def outbox(count: int = 0, **values: object) -> Outbox:
@@ -35,6 +35,15 @@ def test_a_message_is_tried_with_doubling_delays_and_jitter() -> None:
         tries += 1
         at += delay_s(tries, 0.5)
     assert 20 < tries < 60
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(200, DELIVERED), (204, DELIVERED), (299, DELIVERED), (301, RETRY), (304, RETRY), (404, RETRY), (410, GONE)],
+)
+def test_2xx_alone_is_a_delivery(status: int, verdict: str) -> None:
+    """A redirect is not followed, so nobody has the alert yet; 410 asks for no more calls."""
+    assert Answer(status).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -110,7 +119,7 @@ def test_a_url_that_is_gone_stays_gone_until_it_changes_or_answers() -> None:
     """410 gives up what is owed; one that a person asks for is tried, and a success ends it; so does another URL."""
     box = outbox(1)
     (item,) = box.ready(NOW)
-    box.landed(item, GONE, NOW, 0.0)
+    box.landed(item, Answer(410), NOW, 0.0)
     assert box.is_gone and len(box.given_up) == 1
     assert not Outbox.from_json(webhook("https://new.example/"), box.to_json()).is_gone
     box.take(Item(7, 1, 1, NOW, again=True, message=item.message), 8)
