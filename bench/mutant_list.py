@@ -74,6 +74,14 @@ MUTANTS = (
         "        if size > 1:\n", "        if size > 2:\n", WINDOWS,
     ),
     Mutant(
+        "narrow totals of squares wrap", "L5", "features/narrow.py",
+        "if held + lo * lo < 0:", "if False:", WINDOWS,
+    ),
+    Mutant(
+        "narrow rows all count", "L3", "features/narrow.py",
+        "fresh[m, PASSES] == 0:", "fresh[m, PASSES] > 1:", WINDOWS,
+    ),
+    Mutant(
         "a distinct value never leaves", "L3", "features/distincts.py",
         "(hi, right, -1), (left, lo, -1)", "(hi, right, -1), (left, lo, 0)", WINDOWS,
     ),

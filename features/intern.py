@@ -16,7 +16,8 @@ from features.kernel import inlined, inner, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints
 
 SLOT = 2
-REF, NEWEST = 0, 1  # NEWEST: the greatest event_time of a key
+REF, NEWEST = 0, 1  # NEWEST: the greatest event_time of a key, FOREVER where none is
+FOREVER = 2**63 - 1
 LINE = 8  # words of a cache line; records begin at multiples of it
 _NUMBER = (1 << 32) - 1
 
@@ -144,8 +145,7 @@ def remove(table: Ints, at: int) -> None:
             _copy_slot(table, at, table, hole)
             hole = at
         at = (at + SLOT) & mask
-    for k in range(SLOT):
-        table[hole + k] = 0
+    table[hole + REF], table[hole + NEWEST] = 0, FOREVER
 
 
 @kernel

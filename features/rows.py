@@ -3,10 +3,8 @@
 A window over rows [lo, hi) is the difference of two rows' totals. Totals are never rebased (they wrap at 128 bits), and
 the row before the first retained one stays as the base, so dropping old rows changes no difference.
 
-A key's record in the arena: header (int32 halves), the key's serial where count(DISTINCT) needs it, folds (what
-UNBOUNDED frames and lag keep of dropped rows), the key's words, rows 0..capacity, trees (see extremes). Row first - 1
-is the base: at birth zeros at the dawn of time.
-A row: event_time, then what the measures need of it (see window_plan).
+A row (in a key's record, see record.py): event_time, then what the measures need of it (see window_plan); in a narrow
+record less, as long as that is enough (see narrow.py).
 
 A late row changes the totals of all later ones. Where frames only sum over times, a row with many later ones goes to a
 second record of the key, its late run, so that few totals change: a frame holds what it holds of both. Once full it is
@@ -22,6 +20,20 @@ from features.distincts import anchor_of, forget_row, insert_row
 from features.extremes import fold_extreme, node_count, rebuild
 from features.intern import TEXT, hash_words, probe, remove
 from features.kernel import inlined, inner
+from features.record import (
+    CAPACITY,
+    CLASS,
+    COUNT,
+    FIRST,
+    HINTS,
+    KEY_WORDS,
+    LATE,
+    STRIDE,
+    is_narrow,
+    late_run,
+    rows_of,
+    stride_of,
+)  # fmt: skip
 from features.sheet import Ints
 from features.shims import mul64, uadd
 from features.window_plan import (
@@ -30,7 +42,6 @@ from features.window_plan import (
     FOLD_FIRST,
     FOLD_MEASURE,
     FOLD_RING,
-    HEADER_HALVES,
     HI,
     KEEP_ROWS,
     KEEP_US,
@@ -43,6 +54,7 @@ from features.window_plan import (
     RING_SIZE,
     ROW_WORDS,
     SQUARE_AT,
+    SQUARE_WORDS,
     SUM_AT,
     SUM_WORDS,
     TREE_NODES,
@@ -51,18 +63,9 @@ from features.window_plan import (
     Program,
 )  # fmt: skip
 
-# Header of a record, in int32 halves. Behind these: one hint a bound, then three numbers a count(DISTINCT).
-KEY_WORDS, CLASS, FIRST, COUNT, CAPACITY, LATE, HINTS = 0, 1, 2, 3, 4, 5, HEADER_HALVES
-
 # A text's record: header, references, bytes.
 REFERENCES, TEXT_AT = 1, 2
 DAWN = -(2**63)
-
-
-@inlined
-def rows_of(plan: Program, store: Store, record: int) -> Int:
-    """Where the record's rows begin."""
-    return record + plan.shape[KEY_AT] + half(store, 2 * record + KEY_WORDS)
 
 
 @inlined
@@ -97,50 +100,50 @@ def gallop(words: Ints, column: int, stride: int, lo: int, hi: int, hint: int, l
 
 
 @inlined
-def record_words(plan: Program, key_words: int, capacity: int) -> Int:
-    """Words of a record that holds `capacity` rows beside the base."""
+def record_words(plan: Program, key_words: int, stride: int, capacity: int) -> Int:
+    """Words of a record that holds `capacity` rows of `stride` words beside the base."""
     shape = plan.shape
     nodes = node_count(capacity + 1) * shape[TREE_NODES] if shape[TREE_NODES] > 0 else 0
-    return shape[KEY_AT] + key_words + (capacity + 1) * shape[ROW_WORDS] + nodes
+    return shape[KEY_AT] + key_words + (capacity + 1) * stride + nodes
 
 
 @inner
-def capacity_of(plan: Program, key_words: int, size: int, least: int) -> Int:
+def capacity_of(plan: Program, key_words: int, stride: int, size: int, least: int) -> Int:
     """How many rows fit into a block of `size` words, which holds `least` for certain."""
-    capacity = least + (size - record_words(plan, key_words, least)) // plan.shape[ROW_WORDS]
-    while record_words(plan, key_words, capacity) > size:
+    capacity = least + (size - record_words(plan, key_words, stride, least)) // stride
+    while record_words(plan, key_words, stride, capacity) > size:
         capacity -= 1
     return capacity
 
 
 @inner
-def new_record(plan: Program, store: Store, key: Ints, start: int, count: int, capacity: int) -> Int:
+def new_record(plan: Program, store: Store, key: Ints, start: int, count: int, stride: int, capacity: int) -> Int:
     """A record with room for rows of the key key[start : start + count], or 0 when the arena is full."""
     shape, words, halves = plan.shape, store.words, store.halves
-    size_class = class_of(record_words(plan, count, capacity))
+    size_class = class_of(record_words(plan, count, stride, capacity))
     record = allocate(store, size_class)
     if record == 0:
         return 0
     rows_at = record + shape[KEY_AT] + count
-    for k in range(record, rows_at + shape[ROW_WORDS]):
+    for k in range(record, rows_at + stride):
         words[k] = 0
     for k in range(count):
         words[record + shape[KEY_AT] + k] = key[start + k]
     words[rows_at] = DAWN
     header = 2 * record
     halves[header + KEY_WORDS], halves[header + CLASS] = count, size_class
-    halves[header + FIRST] = 1
-    halves[header + CAPACITY] = capacity_of(plan, count, block_words(size_class), capacity)
+    halves[header + FIRST], halves[header + STRIDE] = 1, stride
+    halves[header + CAPACITY] = capacity_of(plan, count, stride, block_words(size_class), capacity)
     return record
 
 
 @inner
 def repack(plan: Program, store: Store, record: int, want: int) -> Int:
     """Move the rows to the front of the smallest block for `want` of them; the record, or 0 if the arena is full."""
-    header, stride, halves = 2 * record, plan.shape[ROW_WORDS], store.halves
+    header, stride, halves = 2 * record, stride_of(store, record), store.halves
     key_words = half(store, header + KEY_WORDS)
     first, count = half(store, header + FIRST), half(store, header + COUNT)
-    old_class, size_class = half(store, header + CLASS), class_of(record_words(plan, key_words, want))
+    old_class, size_class = half(store, header + CLASS), class_of(record_words(plan, key_words, stride, want))
     new = record
     if size_class != old_class:
         new = allocate(store, size_class)
@@ -153,7 +156,7 @@ def repack(plan: Program, store: Store, record: int, want: int) -> Int:
         release(store, record, old_class)
     header = 2 * new
     halves[header + FIRST], halves[header + CLASS] = 1, size_class
-    halves[header + CAPACITY] = capacity_of(plan, key_words, block_words(size_class), want)
+    halves[header + CAPACITY] = capacity_of(plan, key_words, stride, block_words(size_class), want)
     for hint in range(header + HINTS, header + HINTS + plan.shape[BOUNDS]):
         halves[hint] = max(1, half(store, hint) - first + 1)
     for d in range(len(plan.distincts)):
@@ -213,7 +216,7 @@ def evict(plan: Program, store: Store, record: int, reach: int) -> None:
     """
     if late_run(store, record) != 0:
         merge(plan, store, record)
-    words, measures, header, stride = store.words, plan.measures, 2 * record, plan.shape[ROW_WORDS]
+    words, measures, header, stride = store.words, plan.measures, 2 * record, stride_of(store, record)
     rows_at, start = rows_of(plan, store, record), half(store, header + FIRST)
     first, end, keep = start, start + half(store, header + COUNT), plan.shape[KEEP_ROWS]
     while first < end and words[rows_at + first * stride] < reach - plan.shape[KEEP_US]:
@@ -231,15 +234,9 @@ def evict(plan: Program, store: Store, record: int, reach: int) -> None:
 
 
 @inlined
-def late_run(store: Store, record: int) -> Int:
-    """The record of the key's late rows, 0 for none. (Blocks begin at multiples of eight words.)"""
-    return half(store, 2 * record + LATE) << 3
-
-
-@inlined
 def comes_late(plan: Program, store: Store, record: int, time: int) -> bool:
     """True when so many rows are later that the event's row goes to the late run."""
-    words, stride, late_rows = store.words, plan.shape[ROW_WORDS], plan.shape[LATE_ROWS]
+    words, stride, late_rows = store.words, stride_of(store, record), plan.shape[LATE_ROWS]
     count, rows_at = half(store, 2 * record + COUNT), rows_of(plan, store, record)
     end = half(store, 2 * record + FIRST) + count
     if late_rows == 0 or count < late_rows or words[rows_at + (end - 1) * stride] <= time:
@@ -255,7 +252,7 @@ def open_late_run(plan: Program, store: Store, record: int) -> Int:
         return late
     if late != 0:
         merge(plan, store, record)
-    late = new_record(plan, store, store.key, 0, 0, plan.shape[LATE_ROWS])
+    late = new_record(plan, store, store.key, 0, 0, stride_of(store, record), plan.shape[LATE_ROWS])
     store.halves[2 * record + LATE] = late >> 3
     return late
 
@@ -263,7 +260,8 @@ def open_late_run(plan: Program, store: Store, record: int) -> Int:
 @inner
 def merge(plan: Program, store: Store, record: int) -> None:
     """Put the late rows among the others, from the last one on, and give up their record."""
-    words, stride, late = store.words, plan.shape[ROW_WORDS], late_run(store, record)
+    words, stride, late = store.words, stride_of(store, record), late_run(store, record)
+    measures = plan.narrow if is_narrow(plan, store, record) else plan.measures
     rows_at, late_at = rows_of(plan, store, record), rows_of(plan, store, late)
     first, count, late_count = (
         half(store, 2 * record + FIRST),
@@ -273,7 +271,7 @@ def merge(plan: Program, store: Store, record: int) -> None:
     i, j = first + count - 1, late_count
     while j > 0:
         row, late_row, target = rows_at + i * stride, late_at + j * stride, rows_at + (i + j) * stride
-        _add_totals(plan, words, row, late_row, target)
+        _add_totals(measures, words, row, late_row, target)
         if i >= first and words[row] > words[late_row]:
             words[target] = words[row]
             i -= 1
@@ -285,11 +283,11 @@ def merge(plan: Program, store: Store, record: int) -> None:
 
 
 @inlined
-def _add_totals(plan: Program, words: Ints, one: int, other: int, target: int) -> None:
+def _add_totals(measures: Ints, words: Ints, one: int, other: int, target: int) -> None:
     """The totals of two rows, added into a third."""
-    measures = plan.measures
     for m in range(len(measures)):
-        for column, size in ((COUNT_AT, 1), (SUM_AT, measures[m, SUM_WORDS]), (SQUARE_AT, 2)):
+        sum_words, square_words = measures[m, SUM_WORDS], measures[m, SQUARE_WORDS]
+        for column, size in ((COUNT_AT, 1), (SUM_AT, sum_words), (SQUARE_AT, square_words)):
             at, carry = measures[m, column], np.uint64(0)
             for k in range(at, at + size if at >= 0 else at):
                 total, carry = uadd(np.uint64(words[one + k]), np.uint64(words[other + k]), carry)
@@ -299,16 +297,19 @@ def _add_totals(plan: Program, words: Ints, one: int, other: int, target: int) -
 @inlined
 def place(plan: Program, store: Store, record: int, time: int, fresh: Ints) -> Int:
     """Put the arriving event's row behind all rows of an earlier or equal time; its index. There is room for it."""
-    words, header, stride = store.words, 2 * record, plan.shape[ROW_WORDS]
+    words, header, stride = store.words, 2 * record, stride_of(store, record)
     rows_at, first = rows_of(plan, store, record), half(store, header + FIRST)
-    end = first + half(store, header + COUNT)
+    measures, end = (
+        (plan.narrow if is_narrow(plan, store, record) else plan.measures),
+        first + half(store, header + COUNT),
+    )
     at = end
     if words[rows_at + (end - 1) * stride] > time:
         at = first_at(words, rows_at, stride, first, end, time + 1)
         move(words, rows_at + at * stride, rows_at + (at + 1) * stride, (end - at) * stride)
     words[rows_at + at * stride] = time
-    for m in range(len(plan.measures)):
-        _write_measure(plan, words, m, rows_at + at * stride, end - at, fresh)
+    for m in range(len(measures)):
+        _write_measure(measures, words, m, rows_at + at * stride, stride, end - at, fresh)
     store.halves[header + COUNT] = end - first + 1
     store.meta[ROWS] += 1
     if at < end:
@@ -319,9 +320,8 @@ def place(plan: Program, store: Store, record: int, time: int, fresh: Ints) -> I
 
 
 @inlined
-def _write_measure(plan: Program, words: Ints, m: int, row: int, later: int, fresh: Ints) -> None:
+def _write_measure(measures: Ints, words: Ints, m: int, row: int, stride: int, later: int, fresh: Ints) -> None:
     """Fill a measure's words in a new row, and add what it brings to the running totals of the `later` rows."""
-    measures, stride = plan.measures, plan.shape[ROW_WORDS]
     lo, hi, passed = fresh[m, LO], fresh[m, HI], fresh[m, PASSES]
     if measures[m, COUNT_AT] >= 0:
         _add(words, row + measures[m, COUNT_AT], stride, 1, later, passed, 0)
@@ -329,7 +329,7 @@ def _write_measure(plan: Program, words: Ints, m: int, row: int, later: int, fre
         _add(words, row + measures[m, SUM_AT], stride, measures[m, SUM_WORDS], later, lo, hi)
     if measures[m, SQUARE_AT] >= 0:
         square_lo, square_hi = mul64(lo, lo)
-        _add(words, row + measures[m, SQUARE_AT], stride, 2, later, square_lo, square_hi)
+        _add(words, row + measures[m, SQUARE_AT], stride, measures[m, SQUARE_WORDS], later, square_lo, square_hi)
     if measures[m, VALUE_AT] >= 0:
         value = row + measures[m, VALUE_AT]
         words[value] = lo

@@ -37,6 +37,7 @@ from features.arena import (
 from features.distincts import ENTRY, count_distinct
 from features.extremes import extreme, unordered
 from features.intern import (
+    FOREVER,
     LINE,
     NEWEST,
     REF,
@@ -54,25 +55,30 @@ from features.intern import (
     write_text,
 )  # fmt: skip
 from features.kernel import bare, inlined, inner, prefetch
-from features.rows import (
+from features.narrow import stays_narrow, widen
+from features.record import (
     CAPACITY,
     CLASS,
     COUNT,
-    DAWN,
     FIRST,
     HINTS,
+    is_narrow,
+    late_run,
+    rows_of,
+    stride_of,
+)  # fmt: skip
+from features.rows import (
+    DAWN,
     REFERENCES,
     TEXT_AT,
     comes_late,
     evict,
     first_at,
     gallop,
-    late_run,
     new_record,
     open_late_run,
     place,
     repack,
-    rows_of,
 )  # fmt: skip
 from features.sheet import ENTERS, ERROR, HANDLE_BITS, NULL, VALID, Bytes, Ints
 from features.shims import mean, uadd, usub, variance
@@ -111,6 +117,7 @@ from features.window_plan import (
     MAX,
     MIN,
     MODE,
+    NARROW_WORDS,
     NOT_NULL,
     NULLS,
     PASSES,
@@ -124,6 +131,7 @@ from features.window_plan import (
     ROW_WORDS,
     SERIAL_AT,
     SQUARE_AT,
+    SQUARE_WORDS,
     STAGE_ROWS,
     STDDEV_POP,
     STDDEV_SAMP,
@@ -145,7 +153,6 @@ from features.window_plan import COUNT as COUNT_CALL
 
 BLOCK = 64  # events
 SWEEP_EVERY, SWEEP_SLOTS = 16, 64  # events, slots of the key table
-_FOREVER = 2**63 - 1
 
 
 class Events(NamedTuple):
@@ -243,7 +250,7 @@ def _read_keys(plan: Program, store: Store, events: Events, start: int, size: in
 @inlined
 def _fetch(plan: Program, store: Store, block: Block, size: int) -> None:
     """Ask for what the events will need: slots, then records, then rows, so that the misses of all of them overlap."""
-    words, table, mask, stride = store.words, store.table, len(store.table) - 1, plan.shape[ROW_WORDS]
+    words, table, mask = store.words, store.table, len(store.table) - 1
     for b in range(size):
         block.alive[b] = 0
         if block.counts[b] >= 0:
@@ -257,6 +264,7 @@ def _fetch(plan: Program, store: Store, block: Block, size: int) -> None:
         record = block.alive[b]
         if record != 0:
             rows_at, first = rows_of(plan, store, record), half(store, 2 * record + FIRST)
+            stride = stride_of(store, record)
             last = rows_at + (first + half(store, 2 * record + COUNT) - 1) * stride
             prefetch(words, last)
             prefetch(words, last + LINE)
@@ -287,13 +295,18 @@ def _take_in(
         if not _read_measures(plan, store, events, i, spare, block.fresh):
             return False
         run = record_in(table, slot)
+        if is_narrow(plan, store, run) and not stays_narrow(plan, store, run, block.fresh):
+            run = widen(plan, store, run)
+            if run == 0:
+                return False
+            table[slot + REF] = ref_of(block.hashes[b], run)
         if comes_late(plan, store, run, time):
             run = open_late_run(plan, store, run)
             if run == 0:
                 return False
         meta[PENDING] = place(plan, store, run, time, block.fresh)
         newest = table[slot + NEWEST]
-        table[slot + NEWEST] = time if newest == _FOREVER else max(newest, time)
+        table[slot + NEWEST] = time if newest == FOREVER else max(newest, time)
     if events.wanted[i] != 0:
         record = record_in(table, slot)
         _find_frames(plan, store, run, time, meta[PENDING], True, block)
@@ -344,7 +357,8 @@ def _make_room(
         if 2 * (meta[KEYS] + 1) * SLOT > len(table):
             meta[STOP], meta[NEED] = STOP_TABLE, 1
             return False
-        record = new_record(plan, store, keys, start, count, 1)
+        narrow = plan.shape[NARROW_WORDS]
+        record = new_record(plan, store, keys, start, count, narrow if narrow > 0 else plan.shape[ROW_WORDS], 1)
         if record == 0:
             return False
         meta[KEYS] += 1
@@ -426,7 +440,7 @@ def _edge(words: Ints, column: int, stride: int, lo: int, hi: int, hint: int, le
 @inlined
 def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, own: bool, block: Block) -> None:
     """The rows [spans[f, 0], spans[f, 1]) of each frame f; `at` is the event's own row, or the last not after it."""
-    header, stride, rows_at = 2 * record, plan.shape[ROW_WORDS], rows_of(plan, store, record)
+    header, stride, rows_at = 2 * record, stride_of(store, record), rows_of(plan, store, record)
     frames, edges, spans, first = plan.frames, block.edges, block.spans, half(store, header + FIRST)
     in_order = at + 1 == first + half(store, header + COUNT)
     for k in range(len(edges)):
@@ -450,8 +464,8 @@ def _find_frames(plan: Program, store: Store, record: int, time: int, at: int, o
 @inlined
 def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) -> None:
     """Leave count, sum and sum of squares of each frame and measure: the difference of two rows' running totals."""
-    measures, words, sums, spans, stage = plan.measures, store.words, plan.sums, block.spans, block.stage
-    stride = plan.shape[ROW_WORDS]
+    words, sums, spans, stage = store.words, plan.sums, block.spans, block.stage
+    measures, stride = (plan.narrow if is_narrow(plan, store, record) else plan.measures), stride_of(store, record)
     base = rows_of(plan, store, record) - stride
     for s in range(len(sums)):
         f, m, to = sums[s, SUM_FRAME], sums[s, SUM_MEASURE], sums[s, SUM_STAGE]
@@ -463,16 +477,25 @@ def _stage_sums(plan: Program, store: Store, record: int, block: Block, b: int) 
         else:
             stage[to, b] = words[upto + count_at] - (0 if keep else words[before + count_at])
         if sum_at >= 0:
-            size = measures[m, SUM_WORDS]
-            _stage_difference(words, upto + sum_at, before + sum_at, size, keep, stage, to + 1, b)
-            to += size
+            size, full = measures[m, SUM_WORDS], plan.measures[m, SUM_WORDS]
+            _stage_difference(words, upto + sum_at, before + sum_at, size, keep, stage, to + 1, full, b)
+            to += full
         if square_at >= 0:
-            _stage_difference(words, upto + square_at, before + square_at, 2, keep, stage, to + 1, b)
+            size = measures[m, SQUARE_WORDS]
+            _stage_difference(words, upto + square_at, before + square_at, size, keep, stage, to + 1, 2, b)
 
 
 @inlined
-def _stage_difference(words: Ints, upto: int, before: int, size: int, keep: bool, stage: Ints, to: int, b: int) -> None:
-    """A total of two or three words less an earlier one of the same, undiminished if `keep`."""
+def _stage_difference(
+    words: Ints, upto: int, before: int, size: int, keep: bool, stage: Ints, to: int, full: int, b: int
+) -> None:
+    """A total of so many words less an earlier one of the same, undiminished if `keep`, as one of `full` words."""
+    if size == 1:
+        total = words[upto] - (0 if keep else words[before])
+        for k in range(to, to + full):
+            stage[k, b] = total
+            total >>= 63
+        return
     mask = np.uint64(0 if keep else -1)
     word, borrow = usub(np.uint64(words[upto]), np.uint64(words[before]) & mask, np.uint64(0))
     stage[to, b] = np.int64(word)
@@ -488,7 +511,7 @@ def _stage_other_run(plan: Program, store: Store, run: int, time: int, block: Bl
     """Add what the frames hold of that run of the key's rows in which the event's own does not stand."""
     first, rows_at = half(store, 2 * run + FIRST), rows_of(plan, store, run)
     end = first + half(store, 2 * run + COUNT)
-    at = first_at(store.words, rows_at, plan.shape[ROW_WORDS], first, end, time + 1) - 1
+    at = first_at(store.words, rows_at, stride_of(store, run), first, end, time + 1) - 1
     _find_frames(plan, store, run, time, at, False, block)
     _stage_sums(plan, store, run, block, BLOCK)
     for s in range(len(plan.sums)):
@@ -616,7 +639,7 @@ def _sweep(plan: Program, store: Store, reach: int) -> None:
     for _ in range(SWEEP_SLOTS):
         at = meta[CURSOR]
         meta[CURSOR] = (at + SLOT) & mask
-        if not ((table[at + REF] != 0) & (table[at + NEWEST] < limit)):  # one branch that is foreseen, not two
+        if table[at + NEWEST] >= limit:
             continue
         record = record_in(table, at)
         evict(plan, store, record, reach)
@@ -628,7 +651,7 @@ def _sweep(plan: Program, store: Store, reach: int) -> None:
             continue
         packed = repack(plan, store, record, max(1, half(store, 2 * record + COUNT)))
         if packed != 0:
-            table[at + REF], table[at + NEWEST] = ref_of(table[at + REF], packed), _FOREVER
+            table[at + REF], table[at + NEWEST] = ref_of(table[at + REF], packed), FOREVER
 
 
 @inner

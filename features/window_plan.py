@@ -24,12 +24,14 @@ from features.types import Kind, Type
 ROW_WORDS, KEY_AT, BOUNDS, TREE_NODES, KEEP_US, KEEP_ROWS, LATENESS_US, FREES, STAGE_ROWS = 0, 1, 2, 3, 4, 5, 6, 7, 8
 LATE_ROWS = 9  # late rows of a key that stand apart until they are merged; 0 where rows must stand in one run
 SERIAL_AT = 10  # where in a record its key's serial stands, which only count(DISTINCT) needs
-SHAPE = 11
+NARROW_WORDS = 11  # of a narrow row; 0 where all rows are full
+SHAPE = 12
 
 # measures: where argument and filter come from, and which words of a row hold the number of rows that count, their sum,
 # their sum of squares, the value itself and whether there is one; -1 for what no call needs.
 ARGUMENT, FILTER, KIND, NULLS, COUNT_AT, SUM_AT, SUM_WORDS, SQUARE_AT, VALUE_AT, VALID_AT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-MEASURE = 10
+SQUARE_WORDS = 10
+MEASURE = 11
 
 # fresh: int64[m, FRESH], what the arriving event brings to each measure.
 PASSES, LO, HI, NOT_NULL = 0, 1, 2, 3
@@ -63,7 +65,7 @@ CALL_FUNCTION, CALL_OUT, CALL_COUNT, CALL_SUM, CALL_SQUARE, CALL_VALUE, CALL_WOR
     VAR_SAMP, VAR_POP, STDDEV_SAMP, STDDEV_POP, FIRST_VALUE, LAST_VALUE, LAG,
 ) = range(len(FUNCTIONS))  # fmt: skip
 
-HEADER_HALVES = 6  # see rows.py
+HEADER_HALVES = 7  # see record.py
 _LONGEST_US = 2**60  # 36,000 years: bounds beyond it are the same bound, and sums with times cannot overflow
 _MAX_SCALE = 9
 _LATE_ROWS = 512
@@ -73,11 +75,15 @@ _PICKS = ("min", "max", "first_value", "last_value", "lag")
 
 
 class Program(NamedTuple):
-    """The arrays of one store. parts: int64[p, 2], the sheet's row of each key expression and how it is read."""
+    """The arrays of one store. parts: int64[p, 2], the sheet's row of each key expression and how it is read.
+
+    narrow: the measures where a row is narrow: totals of one word, and no count where every row counts (see rows.py).
+    """
 
     shape: Ints
     parts: Ints
     measures: Ints
+    narrow: Ints
     bounds: Ints
     frames: Ints
     sums: Ints
@@ -169,6 +175,7 @@ class _Measure:
     sum: bool = False
     square: bool = False
     value: bool = False
+    unbounded: bool = False
     unbounded_first: bool = False
     ring: int = 0
 
@@ -179,6 +186,11 @@ class _Measure:
     @property
     def width(self) -> int:
         return 2 if self.kind == WIDE else 1
+
+    @property
+    def count_always(self) -> bool:
+        """True where the number of rows would not do even if every argument were there."""
+        return self.filter is not None or self.unbounded
 
     @property
     def sum_words(self) -> int:
@@ -223,6 +235,7 @@ class _Builder:
         function, unbounded = call.function, call.frame.start is None
         counts_all = measure.argument is None and measure.filter is None
         measure.count |= not counts_all or unbounded
+        measure.unbounded |= unbounded
         measure.sum |= function in _SUMS
         measure.square |= function in _SQUARES
         measure.value |= function in (*_PICKS, "count_distinct")
@@ -235,7 +248,8 @@ class _Builder:
     def build(self, lateness_us: int) -> StorePlan:
         """The arrays."""
         bounds, frames = self._frames()
-        measures, row_words = self._measures()
+        measures, row_words = self._measures(False)
+        narrow, narrow_words = self._measures(True)
         distinct_calls = [call for call in self.calls if call.call.function == "count_distinct"]
         header = (HEADER_HALVES + len(bounds) + 3 * len(distinct_calls) + 1) // 2
         folds, key_at = self._folds(header + bool(distinct_calls))
@@ -251,12 +265,12 @@ class _Builder:
         shape[[ROW_WORDS, KEY_AT, BOUNDS, TREE_NODES]] = row_words, key_at, len(bounds), nodes
         shape[[KEEP_US, KEEP_ROWS]] = max(ranges, default=0), max(rows, default=0)
         shape[[LATENESS_US, FREES, STAGE_ROWS, LATE_ROWS]] = lateness_us, forgetful, stage, _LATE_ROWS * apart
-        shape[SERIAL_AT] = header
+        shape[[SERIAL_AT, NARROW_WORDS]] = header, narrow_words * (apart and narrow_words < row_words)
         slots = [self.slot(part) for part in self.partition]
         parts = _table([(slot.row, how_read(slot.type)) for slot in slots], 2)
         texts = tuple(call.out.row for call in self.calls if call.out.type.kind is Kind.TEXT)
         edges = np.array(bounds, np.int64)
-        program = Program(shape, parts, measures, edges, frames, sums, trees, folds, distincts, picks, calls)
+        program = Program(shape, parts, measures, narrow, edges, frames, sums, trees, folds, distincts, picks, calls)
         return StorePlan(self.partition, program, texts)
 
     def _frames(self) -> tuple[list[int], Ints]:
@@ -278,15 +292,16 @@ class _Builder:
                 rows.append((ROWS, UNBOUNDED if begin is None else begin, end, frame.exclude_current))
         return bounds, _table(rows, 4)
 
-    def _measures(self) -> tuple[Ints, int]:
+    def _measures(self, narrow: bool) -> tuple[Ints, int]:
         """The measures, and the words of a row."""
         at, rows = 1, []
         for measure in self.measures.values():
             places = []
+            sum_words, square_words = (1, 1) if narrow else (measure.sum_words, 2)
             for needed, size in (
-                (measure.count, 1),
-                (measure.sum, measure.sum_words),
-                (measure.square, 2),
+                (measure.count_always if narrow else measure.count, 1),
+                (measure.sum, sum_words),
+                (measure.square, square_words),
                 (measure.value, measure.width),
                 (measure.value, 1),
             ):
@@ -296,7 +311,7 @@ class _Builder:
             argument = measure.argument.row if measure.argument else -1
             condition = measure.filter.row if measure.filter else -1
             sources = (argument, condition, measure.kind, measure.nulls)
-            rows.append((*sources, count_at, sum_at, measure.sum_words, square_at, value_at, valid_at))
+            rows.append((*sources, count_at, sum_at, sum_words, square_at, value_at, valid_at, square_words))
         return _table(rows, MEASURE), at
 
     def _folds(self, at: int) -> tuple[Ints, int]:

@@ -7,10 +7,10 @@ threads they run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from features import arena
 from features.arena import KEYS, META, NEED, ROWS, SECRET, STOP, TEXT_TOP, TOP, VALUES, Store
 from features.distincts import ENTRY, grow_distinct
 from features.hashing import KNOWN_KEY, secret_of
-from features.intern import SLOT, rehash
+from features.intern import FOREVER, NEWEST, SLOT, rehash
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
 from features.window_kernel import BLOCK, Events, run_store, scratch_words
 from features.window_plan import Program, StorePlan, WindowPlan, plan_windows
@@ -95,9 +95,9 @@ def _new_store(plan: StorePlan, key: bytes) -> Store:
     return Store(
         words=words,
         halves=words.view(np.int32),
-        table=_empty_table(64 * SLOT),
-        values=_empty_table(64 * SLOT),
-        distinct=_empty_table(64 * ENTRY),
+        table=_empty_slots(64 * SLOT),
+        values=_empty_slots(64 * SLOT),
+        distinct=_zeros(64 * ENTRY),
         meta=meta,
         out=np.zeros(1 << 12, np.uint8),
         key=np.zeros(BLOCK * 16, np.int64),
@@ -167,13 +167,14 @@ def _grow(store: Store, stop: int, need: int) -> Store:
             words[: len(store.words)] = store.words
             return store._replace(words=words, halves=words.view(np.int32))
         case arena.STOP_TABLE:
-            return store._replace(table=_larger(store.table, len(store.table) + 1, rehash))
+            return store._replace(table=_larger_slots(store.table))
         case arena.STOP_VALUES:
-            return store._replace(values=_larger(store.values, len(store.values) + 1, rehash))
+            return store._replace(values=_larger_slots(store.values))
         case arena.STOP_DISTINCTS:
             least = len(store.distinct) + 2 * ENTRY * need
-            fill = partial(grow_distinct, store.meta[SECRET:])
-            return store._replace(distinct=_larger(store.distinct, least, fill))
+            distinct = _zeros(1 << (least - 1).bit_length())
+            grow_distinct(store.meta[SECRET:], store.distinct, distinct)
+            return store._replace(distinct=distinct)
         case arena.STOP_KEYS:
             return store._replace(key=np.zeros(2 * max(len(store.key), need), np.int64))
         case arena.STOP_TEXT:
@@ -188,17 +189,23 @@ def _longer(array: np.ndarray, need: int) -> int:
     return (4 if array.nbytes < _LARGE else 2) * len(array) + need
 
 
-def _larger(table: Ints, least: int, fill: Callable[[Ints, Ints], None]) -> Ints:
-    """A hash table of the next power of two from `least` words on, with the same entries."""
-    larger = _empty_table(1 << (least - 1).bit_length())
-    fill(table, larger)
+def _larger_slots(table: Ints) -> Ints:
+    """The same entries in a hash table twice as long."""
+    larger = _empty_slots(2 * len(table))
+    rehash(table, larger)
     return larger
 
 
-def _empty_table(size: int) -> Ints:
-    table = _aligned(size)
-    table[:] = 0  # np.zeros would not get huge pages: many more page faults and TLB misses
-    return table
+def _empty_slots(size: int) -> Ints:
+    slots = _zeros(size)
+    slots[NEWEST::SLOT] = FOREVER
+    return slots
+
+
+def _zeros(size: int) -> Ints:
+    words = _aligned(size)
+    words[:] = 0  # np.zeros would not get huge pages: many more page faults and TLB misses
+    return words
 
 
 def _copy(array: np.ndarray) -> Ints:

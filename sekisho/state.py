@@ -27,7 +27,7 @@ from sekisho.errors import SnapshotError
 from sekisho.intake import IntakeState, new_intake_state
 from sekisho.ledger import new_ledger
 
-FORMAT = 5
+FORMAT = 6
 _LEDGERS = ("seen", "payments", "verdicts")
 Array = npt.NDArray[np.generic]
 

@@ -347,6 +347,39 @@ def test_late_rows_that_stand_apart_count_as_all_others(late_rows: int, monkeypa
     assert run(plan, calls, sheet, fate, marks, 7, 2, True) == got
 
 
+@pytest.mark.parametrize("late_rows", [2, 512])
+@pytest.mark.parametrize("start", [60, None])
+@pytest.mark.parametrize("breach", ["nothing", "NULL", "value", "squares"])
+def test_a_record_becomes_full_in_time(breach: str, start: int | None, late_rows: int, monkeypatch: Any) -> None:
+    """L3, L5: until a NULL, a value beyond 32 bits or squares beyond 63 come, rows are narrow, and no value tells."""
+    monkeypatch.setattr(window_plan, "_LATE_ROWS", late_rows)
+    rng, card, amount = random.Random(f"{breach} {start}"), Column(TEXT, "card"), Column(COLUMNS["amount"], "amount")
+    flag, frame = Column(BOOL, "flag"), Frame("range", start)
+    calls = [
+        WindowCall("n", "count", amount, None, (card,), frame, BIGINT),
+        WindowCall("all", "count_star", None, None, (card,), Frame("range", 9, 2), BIGINT),
+        WindowCall("s", "sum", amount, None, (card,), frame, decimal(38, 2)),
+        WindowCall("v", "var_samp", amount, flag, (card,), Frame("range", 25), DOUBLE),
+        WindowCall("d", "stddev_pop", amount, None, (card,), frame, DOUBLE),
+    ]
+    most = 2**31 - 1
+    breaking = {"nothing": [7], "NULL": [None], "value": [2**31, -(2**31) - 1], "squares": [most, -most - 1]}[breach]
+    usual = [most // 2, -most // 2] if breach == "squares" else [most, -most - 1, 5, 0]
+    usual = usual if breach != "nothing" else [1000, -999]
+    events = [
+        {
+            **dict.fromkeys(COLUMNS), "event_time": 3 * i - rng.choice([0, 0, rng.randrange(LATENESS)]), "card": "c",
+            "amount": rng.choice(breaking if i > 40 and rng.random() < 0.2 else usual), "flag": rng.random() < 0.7,
+        }
+        for i in range(150)
+    ]  # fmt: skip
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    got = run(plan, calls, take(sheet, np.arange(sheet.n)), fate, marks)
+    check(calls, got, expected(calls, events, fate))
+    assert run(plan, calls, sheet, fate, marks, 7, 1, True) == got
+
+
 def test_unwanted_values_are_null_and_their_events_still_count() -> None:
     """The mask `wanted` changes no value that is wanted."""
     rng = random.Random("wanted")
