@@ -1,8 +1,8 @@
 """The benchmarks: python -m bench [JOB ...], all of them unless told; --small to try them in a minute.
 
-stages: every stage and the whole on the standard workload. windows, scores: these alone beside peers. Others, with
-options of their own: python -m bench.features, bench.windows, bench.wire, bench.live, bench.webhooks, bench.detection,
-bench.mutants.
+stages: every stage and the whole on the standard workload. windows, scores: these alone beside peers. kafka: a worker
+on a real broker beside Faust agents (needs Java and Maven). Others, with options of their own: python -m
+bench.features, bench.windows, bench.wire, bench.live, bench.webhooks, bench.detection, bench.mutants.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.kafka import kafka_job
 from bench.peers.scorers import scorers_job
 from bench.peers.windows import windows_job
 from bench.report import ROOT, Table, origin, write_section
@@ -25,6 +26,7 @@ JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {
     "stages": stages_job,
     "windows": windows_job,
     "scores": scorers_job,
+    "kafka": kafka_job,
 }
 STANDARD, SMALL = 1_000_000, 150_000
 WIDE = 160  # columns of a page that is no terminal
@@ -46,7 +48,7 @@ def main() -> None:
         parser.error(f"no such job: {', '.join(unknown)}; there are {', '.join(JOBS)}")
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     console.print(f"the workload: {options.events:,} payments in {options.folder}", style="dim")
-    workload = standard(options.events, options.folder)
+    workload = standard(options.events, options.folder.resolve())
     if options.profile:
         profile_job(workload, console)
         return
