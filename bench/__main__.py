@@ -20,6 +20,7 @@ from bench.peers.scorers import scorers_job
 from bench.peers.windows import windows_job
 from bench.report import ROOT, Table, origin, write_section
 from bench.stages import profile_job, stages_job
+from bench.streams import streams_job
 from bench.workload import Workload, standard
 
 JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {
@@ -27,6 +28,7 @@ JOBS: dict[str, Callable[[Workload, int], list[Table]]] = {
     "windows": windows_job,
     "scores": scorers_job,
     "kafka": kafka_job,
+    "streams": streams_job,
 }
 STANDARD, SMALL = 1_000_000, 150_000
 WIDE = 160  # columns of a page that is no terminal

@@ -43,9 +43,9 @@ def missing() -> str:
     return f"no {' and no '.join(lacking)} on the PATH (Java 17 and Maven run the broker)" if lacking else ""
 
 
-def jars(pom: Path) -> Path:
-    """The folder of the broker's jars, fetched when pom.xml is newer. Raises BrokerError when Maven fails."""
-    folder = pom.parent / "out" / "kafka" / "lib"
+def jars(pom: Path, folder: Path | None = None) -> Path:
+    """The folder of the jars that a pom names, fetched when it has changed. Raises BrokerError when Maven fails."""
+    folder = folder or pom.parent / "out" / "kafka" / "lib"
     stamp = folder / "pom.xml"
     if stamp.is_file() and stamp.read_bytes() == pom.read_bytes():
         return folder
@@ -55,9 +55,7 @@ def jars(pom: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         shutil.rmtree(fresh)
-        raise BrokerError(
-            f"Maven could not fetch the broker: {done.stdout[-800:]}", "look at the network and at pom.xml"
-        )
+        raise BrokerError(f"Maven could not fetch the jars: {done.stdout[-800:]}", f"look at the network and at {pom}")
     shutil.copy(pom, fresh / "pom.xml")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
