@@ -25,6 +25,8 @@ _REQUEST_S = 10.0
 _NOTE_EVERY_S = 0.5
 _HEAR_EVERY_S = 10.0
 _CLOSE_S = 5.0
+_HEARD_S = 2.0
+_MEET_WITHIN_S = 45.0  # a member that hangs may hold the others up for 30 s
 _RETRY = {"retry.backoff.ms": 1, "retry.backoff.max.ms": 5}  # 100 ms made the next transaction wait for the markers
 Config = dict[str, object]
 
@@ -116,18 +118,19 @@ class KafkaBroker:
     def leadership(self) -> KafkaLeadership:
         """A member of the group that shares out the control topic. Raises BrokerError."""
         self._metadata()
-        lane, heard = self.settings.lane, _Heard()
+        lane, health = self.settings.lane, GroupHealth()
         config: Config = {
             "partition.assignment.strategy": "cooperative-sticky",  # others move leadership whenever somebody joins
             "session.timeout.ms": lane.session_timeout_ms,
             "heartbeat.interval.ms": max(100, lane.session_timeout_ms // 6),
             "statistics.interval.ms": max(100, lane.session_timeout_ms // 6),
-            "stats_cb": heard,
+            "stats_cb": health.take,
+            "topic.metadata.refresh.interval.ms": 10_000,  # a join that met a broker in trouble waits for the next one
             "max.poll.interval.ms": max(30_000, lane.session_timeout_ms),
             "auto.offset.reset": "latest",
         }
         consumer = self._consumer(f"{lane.name}-leader", config)
-        return KafkaLeadership(consumer, self.settings.topics.control, heard, self._metadata)
+        return KafkaLeadership(consumer, self.settings.topics.control, health, self._metadata)
 
     def note_positions(self, positions: Mapping[Partition, int]) -> None:
         """Commit group offsets twice a second, when they have moved."""
@@ -371,8 +374,8 @@ class KafkaLeadership:
     cluster, `examine` asks.
     """
 
-    def __init__(self, consumer: Consumer, control: str, heard: _Heard, examine: Callable[[], object]) -> None:
-        self.consumer, self.heard, self.examine = consumer, heard, examine
+    def __init__(self, consumer: Consumer, control: str, health: GroupHealth, examine: Callable[[], object]) -> None:
+        self.consumer, self.health, self.examine = consumer, health, examine
         self.leads = self.doubtful = self.met = False
         consumer.subscribe([control], on_assign=self._gained, on_revoke=self._revoked, on_lost=self._lost)
 
@@ -387,11 +390,13 @@ class KafkaLeadership:
         if self.met:
             self.met = False
             self.examine()
+        if (apart_s := self.health.apart_s()) > _MEET_WITHIN_S:
+            raise BrokerError(f"the brokers answer, and the group has not met for {apart_s:.0f} s: joining anew")
         return self.leads
 
     def silent_s(self) -> float:
         """Seconds since the brokers were heard last, by what the client told at its last poll."""
-        return time.monotonic() - self.heard.at
+        return time.monotonic() - self.health.heard_at
 
     def close(self) -> None:
         """Leave the group, and wait until it knows."""
@@ -408,15 +413,27 @@ class KafkaLeadership:
         self.doubtful = True
 
 
-class _Heard:
-    """When a client last received anything, by its own statistics."""
+class GroupHealth:
+    """What a group member's own statistics tell. heard_at: when it last received anything.
 
-    at = float("-inf")
+    A member can wait for ever to join when the brokers were in trouble as it tried: seen with librdkafka 2.16.
+    """
 
-    def __call__(self, statistics: str) -> None:
-        idle_us = [each["rxidle"] for each in json.loads(statistics)["brokers"].values() if each["rxidle"] >= 0]
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.now, self.heard_at, self.met_at = now, float("-inf"), now()
+
+    def take(self, statistics: str) -> None:
+        """Read what the client says of itself, some times in a session."""
+        found, now = json.loads(statistics), self.now()
+        idle_us = [each["rxidle"] for each in found["brokers"].values() if each["rxidle"] >= 0]
         if idle_us:
-            self.at = time.monotonic() - min(idle_us) / 1e6
+            self.heard_at = now - min(idle_us) / 1e6
+        if found.get("cgrp", {}).get("join_state") == "steady" or now - self.heard_at > _HEARD_S:
+            self.met_at = now
+
+    def apart_s(self) -> float:
+        """How long the brokers have answered without the group having met."""
+        return self.now() - self.met_at
 
 
 def _message(raw: RawMessage) -> Message:
