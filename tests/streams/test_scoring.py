@@ -1,6 +1,7 @@
 """A pack in the lane: cuts do not matter, dead letters name their place, snapshots continue to the same bytes."""
 
 import os
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,6 +141,23 @@ def test_a_folder_that_cannot_be_written_is_told(engine: Engine, tmp_path: Path)
     snapshots = FolderSnapshots(Room(engine), tmp_path / "state", 0.0, 2, lines.append)
     snapshots.save(PackScorer(engine, TOPICS), PLACE, 0.0, active=False)
     assert "was not written" in snapshots.failed and lines == [snapshots.failed]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_snapshot(engine: Engine, log: list[Message], tmp_path: Path) -> None:
+    """The system refuses to write on: nothing half-written stays, the reason is told, and with room the next one is
+    whole."""
+    lines: list[str] = []
+    snapshots, scorer = FolderSnapshots(Room(engine), tmp_path, 0.0, 2, lines.append), PackScorer(engine, TOPICS)
+    scorer.decide(log[:1000])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        snapshots.save(scorer, PLACE, 0.0, active=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "was not written" in snapshots.failed and lines == [snapshots.failed] and not list(tmp_path.iterdir())
+    snapshots.save(scorer, PLACE, 0.0, active=False)
+    assert snapshots.failed == "" and snapshots.load(trust=True)[1] == PLACE
 
 
 def test_a_folder_that_cannot_be_listed_and_a_full_process_table_are_told(
