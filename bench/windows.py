@@ -1,4 +1,4 @@
-"""What one window costs: against its width, and against one key that holds half of the log, in order and late.
+"""What one window costs: against its width, against one key that holds half of the log, in order and late; and memory.
 
     python -m bench.windows --events 200000
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -58,6 +59,38 @@ def cost(times: Ints, keys: Ints, width_us: int, lateness_us: int) -> float:
     return float(1e6 * best / len(times))
 
 
+def held(keys: Ints) -> tuple[int, int, int]:
+    """Keys, rows and bytes of a store with five windows after one event of each key in turn, nothing being too old."""
+    layout = Layout()
+    columns: dict[str, Type] = {"event_time": TIME, "amount": decimal(18, 0), "key": BIGINT}
+    for name, type in columns.items():
+        layout.add(name, type)
+    plan = plan_windows(
+        [replace(call, name=f"{call.name} {name}") for name, width in WIDTHS.items() for call in calls(width)],
+        layout,
+        DAY,
+    )
+    state, n = WindowState.empty(plan), len(keys)
+    for start in range(0, n, BATCH):
+        sheet = new_sheet(layout, len(keys[start : start + BATCH]))
+        times = np.arange(start, start + sheet.n)
+        for name, values in (("event_time", times), ("amount", times), ("key", keys[start : start + BATCH])):
+            sheet.ints(name)[:], sheet.validity(name)[:] = values, 1
+        advance(plan, state, sheet, np.zeros(sheet.n, np.uint8), times - 1, layout["event_time"])
+    [report] = state.report()
+    return report.keys, report.rows, report.bytes
+
+
+def memory(n: int) -> None:
+    """Print the bytes of a key with one event, and of each further event of a key."""
+    keys, rows, quiet = held(np.arange(n))
+    print(f"memory: a quiet key    {quiet / keys:6.0f} bytes (8 bytes of id, five windows, one event)")
+    for each in (16, 256):
+        many = np.tile(np.arange(n // each), each)
+        keys, rows, size = held(many)
+        print(f"memory: a live event   {(size - keys * quiet / n) / (rows - keys):6.0f} bytes, {each} to a key")
+
+
 def main() -> None:
     """Print the figures and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -81,6 +114,7 @@ def main() -> None:
     print(f"half one key   {in_order:6.3f} us  {in_order / spread:5.2f}x")
     spent = cost(late, hot, DAY, DAY)
     print(f"5 % of it late {spent:6.3f} us  {spent / spread:5.2f}x")
+    memory(n)
 
 
 if __name__ == "__main__":

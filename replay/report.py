@@ -143,16 +143,17 @@ def drive(
     engine: Engine, inputs: Sequence[Input | TopicInput], recorder: Recorder, console: Console, batch: int, threads: int
 ) -> float:
     """Run to the end or to Ctrl-C, with a progress bar; the seconds that it took."""
-    started = time.perf_counter()
+    started, state = time.perf_counter(), new_state(engine)
     with _progress(console) as progress, _ctrl_c() as asked:
         bar = progress.add_task("replaying", total=1.0, rate="")
-        for part in run(engine, new_state(engine), read_log(engine, inputs), batch, threads):
+        for part in run(engine, state, read_log(engine, inputs), batch, threads):
             recorder.record(part)
             rate = recorder.totals.events / max(1e-9, time.perf_counter() - started)
             progress.update(bar, completed=part.read, rate=f"{rate:,.0f} events/s")
             if asked.is_set():
                 recorder.totals.complete = False
                 break
+    recorder.totals.held = state.report()
     return time.perf_counter() - started
 
 
@@ -208,6 +209,11 @@ def show_summary(engine: Engine, totals: Totals, seconds: float, console: Consol
     if totals.first_us is not None and totals.last_us is not None:
         console.print(f"  event time  {_minute(totals.first_us)} to {_minute(totals.last_us)} UTC")
     console.print(f"  took        {seconds:.1f} s, {totals.events / max(seconds, 1e-9):,.0f} events/s")
+    held = totals.held
+    if held:
+        windows = f"{held['keys']:,} keys, {held['rows']:,} rows, {held['bytes'] / 1e6:,.1f} MB"
+        ledgers = sum(size for name, size in held.items() if name.endswith("_bytes"))
+        console.print(f"  state       windows {windows}; ledgers {ledgers / 1e6:,.1f} MB")
     console.print(f"  sha256      {totals.digest}")
 
 

@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Totals:
-    """What a run saw and did. `digest` is a sha256 over every decision record, in order."""
+    """What a run saw and did. digest: a sha256 over every decision record, in order.   held: the state's report."""
 
     events: int = 0
     decisions: int = 0
@@ -46,6 +46,7 @@ class Totals:
     outcomes: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
+    held: dict[str, int] = field(default_factory=dict)
     digest: str = ""
     complete: bool = True
 

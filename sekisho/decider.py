@@ -96,7 +96,8 @@ class Decider:
         apply_controls(self.engine, self.state, [each for each in controls if isinstance(each, ListChange | RuleMute)])
 
     def told(self) -> dict[str, object]:
-        """What people should know: rules that are muted now, changed values a list, what found nothing it is about."""
+        """What people should know: rules that are muted now, changed values a list, what found nothing it is about,
+        and how much is remembered."""
         control, watermark = self.state.control, int(self.state.intake.watermark[0])
         mutes = [mute for mute in dict(control.mutes).values() if (mute.until_us or 0) > watermark]
         return {
@@ -107,6 +108,7 @@ class Decider:
             "list_changes": {name: len(values) for name, values in dict(control.lists).items()},
             "alert_marks_unmatched": self.state.alerts.unmatched,
             "labels_unknown_payment": self.unknown,
+            "state": self.state.report(),
         }
 
     def decide(self, records: Sequence[Message]) -> Verdicts:

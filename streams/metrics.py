@@ -19,6 +19,14 @@ _FOLD_COUNTERS = {
     "differences": "batches that were recomputed to other bytes: page somebody",
     "rebuilds": "states restored from a snapshot or the log",
 }
+STATE_TEXTS = {
+    "keys": "keys that windows remember",
+    "rows": "live events that windows remember, once for each entity",
+    "bytes": "memory of the windows, room to grow apart",
+    "seen_bytes": "memory of the events that duplicates are known by",
+    "payments_bytes": "memory of the payments that others follow up",
+    "verdicts_bytes": "memory of the labels given so far",
+}
 
 
 def render_metrics(lane: Lane | None) -> str:
@@ -39,6 +47,8 @@ def render_metrics(lane: Lane | None) -> str:
     lines += _metric("muted_rules", "gauge", "rules whose hits have no outcome now", len(told.get("mutes", ())))
     unknown = told.get("labels_unknown_payment", 0)
     lines += _metric("labels_unknown_payment_total", "counter", "labels of payments that nobody remembers", unknown)
+    for name, held in told.get("state", {}).items():
+        lines += _metric(f"state_{name}", "gauge", STATE_TEXTS[name], held)
     lines += _header("position", "gauge", "the next offset to decide")
     for (topic, partition), offset in sorted(lane.status.positions.items()):
         lines.append(f'sekisho_position{{topic="{topic}",partition="{partition}"}} {offset}')

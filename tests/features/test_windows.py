@@ -496,6 +496,30 @@ def test_quiet_keys_texts_and_rows_are_freed() -> None:
     assert [sheet.value(name, n - 1) for name in ("n", "cities", "last")] == [1, 1, f"t{(n - 1) // 2}"]
 
 
+def test_memory_stays_that_of_the_rows_retained() -> None:
+    """L4: over thirty times the longest frame, as keys come, go and grow, memory is soon as large as it gets."""
+    n, span = 90_000, 3_000
+    rng, card, amount = np.random.default_rng(5), Column(TEXT, "card"), Column(COLUMNS["amount"], "amount")
+    calls = [
+        WindowCall("s", "sum", amount, None, (card,), Frame("range", span - LATENESS), decimal(38, 2)),
+        WindowCall("d", "count_distinct", Column(TEXT, "city"), None, (card,), Frame("range", span // 2), BIGINT),
+    ]
+    keys = np.where(rng.random(n) < 0.2, np.arange(n), (np.arange(n) // span + 60 * rng.random(n) ** 3).astype(int))
+    events = [
+        {**dict.fromkeys(COLUMNS), "event_time": i, "card": f"c{key}", "city": f"t{i % 700}", "amount": i}
+        for i, key in enumerate(keys)
+    ]
+    plan, sheet = prepare(calls, events)
+    state, marks, sizes = WindowState.empty(plan), np.arange(n, dtype=np.int64) - 1, []
+    for start in range(0, n, span):
+        part = np.arange(start, start + span)
+        advance(plan, state, take(sheet, part), np.zeros(span, np.uint8), marks[part], sheet.layout["event_time"])
+        [report] = state.report()
+        sizes.append(report.bytes)
+    assert report.rows < 3 * span
+    assert max(sizes[4:]) < 1.5 * max(sizes[:4]), sizes
+
+
 def test_a_hot_key_keeps_the_rows_of_its_longest_frame() -> None:
     """L4: what one key retains is bounded by lateness and frame, however long the stream."""
     n = 50_000

@@ -15,6 +15,7 @@ from sekisho.settings import TopicSettings
 from sekisho.testing.world import world_of
 from streams.broker import Send
 from streams.journal_tail import Place
+from streams.metrics import STATE_TEXTS
 from streams.outputs import Outputs
 from streams.scoring import PackScorer
 from streams.snapshots import JOURNAL, WARM, FolderSnapshots
@@ -55,6 +56,14 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> list[Message]:
 def _run(scorer: PackScorer, log: Sequence[Message], batch: int) -> list[Send]:
     outputs: list[Outputs] = [scorer.decide(log[at : at + batch]) for at in range(0, len(log), batch)]
     return [send for part in ("decisions", "alerts", "dead_letters") for out in outputs for send in getattr(out, part)]
+
+
+def test_what_the_state_holds_is_told(engine: Engine, log: list[Message]) -> None:
+    """Keys, rows and bytes stand in what /status shows, and each has a metric."""
+    scorer = PackScorer(engine, TOPICS)
+    _run(scorer, log, 500)
+    held = scorer.told()["state"]
+    assert held.keys() == STATE_TEXTS.keys() and 0 < held["keys"] < held["rows"] < held["bytes"]
 
 
 def test_cuts_do_not_matter(engine: Engine, log: list[Message]) -> None:
