@@ -17,6 +17,7 @@ from features.operators import OPERATORS
 from features.query import Stage
 from features.refusal import Refusal
 from features.sheet import Bytes, Ints, Layout, Sheet, Slot
+from features.threads import in_parts
 from features.types import Kind
 
 
@@ -37,22 +38,26 @@ class Program:
     before: Program | None
     jobs: Ints
 
-    def run(self, sheet: Sheet, lists: ListTables) -> None:
+    def run(self, sheet: Sheet, lists: ListTables, threads: int = 1) -> None:
         """Compute every output for every row of the sheet."""
         shape = (self.registers, max(1, min(sheet.n, vm.BLOCK)))
-        registers, known = np.empty(shape, np.int64), np.empty(shape, np.uint8)
         text = sheet.text.view()
         text.flags.writeable = False  # one type of array for the kernel, whoever made the sheet
         if self.before is not None:
-            self.before.run(sheet, lists)
+            self.before.run(sheet, lists, threads)
             work = np.empty((2, LIMBS), np.int64)
             read_texts(self.jobs, sheet.cells, sheet.cells.view(np.float64), sheet.valid, text, work)
-        vm.run(
-            self.code, self.constants, self.constant_valid, self.zones,
-            sheet.cells, sheet.valid, text,
-            registers, registers.view(np.float64), known,
-            lists.secret, lists.slots, lists.keys, lists.spans, lists.text,
-        )  # fmt: skip
+
+        def part(start: int, stop: int) -> None:
+            registers, known = np.empty(shape, np.int64), np.empty(shape, np.uint8)
+            vm.run(
+                start, stop, self.code, self.constants, self.constant_valid, self.zones,
+                sheet.cells, sheet.valid, text,
+                registers, registers.view(np.float64), known,
+                lists.secret, lists.slots, lists.keys, lists.spans, lists.text,
+            )  # fmt: skip
+
+        in_parts(threads, sheet.n, part)
 
 
 def compile_program(outputs: Sequence[tuple[Expr, Slot]], layout: Layout, lists: Mapping[str, int]) -> Program:

@@ -423,6 +423,8 @@ def _time(
 
 @bare
 def run(
+    start: int,
+    stop: int,
     code: npt.NDArray[np.int64],
     constants: Ints,
     constant_valid: Bytes,
@@ -439,7 +441,7 @@ def run(
     spans: Ints,
     values: Bytes,
 ) -> None:
-    """Run a program over all rows of a sheet (cells, valid, text).
+    """Run a program over the rows [start, stop) of a sheet (cells, valid, text).
 
     constants: int64[k], which stand in the first k registers.   registers: int64[r, up to BLOCK], floats: that
     memory as float64, known: its validity.   zones: int64[2, z].   secret, slots, keys, spans, values: the lists.
@@ -448,8 +450,8 @@ def run(
     for k in range(constants.size):
         for i in range(width):
             registers[k, i], known[k, i] = constants[k], constant_valid[k]
-    for first in range(0, cells.shape[1], width):
-        m = min(width, cells.shape[1] - first)
+    for first in range(start, stop, width):
+        m = min(width, stop - first)
         for k in range(code.shape[0]):
             op, d, a, b, c, p, q = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4], code[k, 5], code[k, 6]
             if op == LOAD:

@@ -13,6 +13,7 @@ from features.expr import Expr
 from features.kernel import kernel
 from features.refusal import Refusal
 from features.sheet import VALID, Bytes, Doubles, Ints, Layout, Sheet, Slot
+from features.threads import in_parts
 from features.types import BIGINT, BOOL, DOUBLE
 from models.arms import CHALLENGER, arms
 from models.card import Calibration, ModelCard, read_card
@@ -98,8 +99,14 @@ class CompiledModel:
     plan: Plan
     segment: Slot | None
 
-    def fill(self, slots: Slots, sheet: Sheet, index: Ints, predict: Predict) -> None:
-        """Write the scores of the events at `index`. An event's scores do not depend on the events beside it."""
+    def fill(self, slots: Slots, sheet: Sheet, index: Ints, predict: Predict, threads: int = 1) -> None:
+        """Write the scores of the events at `index`. An event's scores do not depend on the events beside it.
+
+        Threads share the rows; a device is given all of them at once.
+        """
+        if threads > 1 and predict is predict_raw:
+            in_parts(threads, len(index), lambda a, b: self.fill(slots, sheet, index[a:b], predict))
+            return
         raw = predict(self.plan, gather(self.inputs, sheet, index))
         calibration = self.model.calibration
         probability, points = calibrate(raw, calibration.a, calibration.b)
@@ -192,27 +199,38 @@ def _compile(model: Model, layout: Layout) -> CompiledModel:
     return CompiledModel(model, find_inputs(model.card.features, layout), make_plan(model.forest), segment)
 
 
-def score(compiled: CompiledScorer, sheet: Sheet, wanted: Bytes | None = None, predict: Predict | None = None) -> None:
+def score(
+    compiled: CompiledScorer,
+    sheet: Sheet,
+    wanted: Bytes | None = None,
+    predict: Predict | None = None,
+    threads: int = 1,
+) -> None:
     """Score the events where wanted (uint8[n], default all) is not 0 and that are in the segment; the others stay NULL.
 
     Segments stand in the sheet. Which arm scores an event follows from the event alone.
     """
     index, predict = _index(compiled.compiled, sheet, wanted), predict or predict_raw
     if compiled.challenger is None or compiled.arm is None or compiled.scorer.challenger is None:
-        compiled.compiled.fill(compiled, sheet, index, predict)
+        compiled.compiled.fill(compiled, sheet, index, predict, threads)
         return
     challenger = compiled.scorer.challenger
     arm = arms(sheet, challenger.by, challenger.salt, challenger.share, index)
     sheet.cells[compiled.arm.row, index], sheet.valid[compiled.arm.row, index] = arm, VALID
-    compiled.compiled.fill(compiled, sheet, index[arm != CHALLENGER], predict)
-    compiled.challenger.fill(compiled, sheet, index[arm == CHALLENGER], predict)
+    compiled.compiled.fill(compiled, sheet, index[arm != CHALLENGER], predict, threads)
+    compiled.challenger.fill(compiled, sheet, index[arm == CHALLENGER], predict, threads)
 
 
 def score_shadow(
-    compiled: CompiledShadow, sheet: Sheet, wanted: Bytes | None = None, predict: Predict | None = None
+    compiled: CompiledShadow,
+    sheet: Sheet,
+    wanted: Bytes | None = None,
+    predict: Predict | None = None,
+    threads: int = 1,
 ) -> None:
     """Score the wanted events of the shadow's segment, where nothing but the record of a decision reads it."""
-    compiled.compiled.fill(compiled.slots, sheet, _index(compiled.compiled, sheet, wanted), predict or predict_raw)
+    index = _index(compiled.compiled, sheet, wanted)
+    compiled.compiled.fill(compiled.slots, sheet, index, predict or predict_raw, threads)
 
 
 def _index(compiled: CompiledModel, sheet: Sheet, wanted: Bytes | None) -> Ints:

@@ -109,6 +109,7 @@ def evaluate(
     degraded: Bytes,
     counted: Bytes | None = None,
     muted: Bytes | None = None,
+    threads: int = 1,
 ) -> RuleResults:
     """Every rule on every event of the sheet.
 
@@ -116,7 +117,7 @@ def evaluate(
     take in (default: all).   muted: uint8[m, n], 1 where a live rule is muted (default: nowhere). Shadow rules get
     their own arrays; the outcome is computed without them.
     """
-    compiled.program.run(sheet, lists)
+    compiled.program.run(sheet, lists, threads)
     counted = np.ones(sheet.n, np.uint8) if counted is None else counted
     live, n = compiled.live, sheet.n
     status, counts = _ask(compiled.event_time, live.answers, sheet, counted)

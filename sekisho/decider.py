@@ -113,7 +113,7 @@ class Decider:
 
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
-        batch, good, letters = read_records(records, self.plan, self.log_clock, self.events)
+        batch, good, letters = read_records(records, self.plan, self.log_clock, self.events, self.threads)
         decisions: list[Placed] = []
         told: list[Notification] = []
         for notifications, decided in fold(self.engine, self.state, batch, self.threads):
@@ -136,7 +136,7 @@ class Decider:
         return int(((flags & ORPHAN > 0) & (decided.admission.kind == self.engine.intake.label_kind)).sum())
 
     def _decisions(self, decided: Decided, good: Ints, records: Sequence[Message]) -> list[Placed]:
-        blob, ends = encode_decisions(self.engine, decided)
+        blob, ends = encode_decisions(self.engine, decided, threads=self.threads)
         raw, cuts = blob.tobytes(), ends.tolist()
         source = good[np.cumsum(decided.derived == 0) - 1]  # a derived event stands right behind its source
         placed = []

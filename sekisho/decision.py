@@ -21,7 +21,9 @@ _OVERFLOW = np.uint64(1 << FLAGS.index("overflow"))  # the others are the intake
 _BLOCK = 64  # events that are asked at once whether a rule says anything
 
 
-def encode_decisions(engine: Engine, decided: Decided, rows: Ints | None = None) -> tuple[Bytes, Ints]:
+def encode_decisions(
+    engine: Engine, decided: Decided, rows: Ints | None = None, threads: int = 1
+) -> tuple[Bytes, Ints]:
     """The records of `rows` (default: all that get one) as lines, in order: (blob, offsets int64[k + 1])."""
     ids, batch = decided.ids, decided.batch
     if rows is None:
@@ -37,7 +39,8 @@ def encode_decisions(engine: Engine, decided: Decided, rows: Ints | None = None)
     columns.ints("outcome", decided.results.outcome[rows])
     columns.ints("score", *headline(engine, decided, rows))
     columns.hexes("first", _first_ids(decided, rows, copies))
-    return encode_rows(engine.templates, columns, _masks(engine, decided), np.where(copies, DUPLICATE, DECISION))
+    which = np.where(copies, DUPLICATE, DECISION)
+    return encode_rows(engine.templates, columns, _masks(engine, decided), which, threads)
 
 
 def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]:

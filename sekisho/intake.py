@@ -127,7 +127,7 @@ class Admission:
     topics: tuple[str, ...]
 
 
-def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> Admission:
+def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch, threads: int = 1) -> Admission:
     """Run the intake over a batch. Fills inherited fields and label_delta in the sheet; `sheet.text` may grow."""
     n = sheet.n
     state.topics += [name for name in batch.topics if name not in state.topics]
@@ -137,7 +137,7 @@ def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch) -> A
         np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.int64), np.empty(n, np.int64),
         np.zeros((n, 3), np.int64), tuple(state.topics),
     )  # fmt: skip
-    content = content_hash(sheet, plan.fields, plan.field_text)
+    content = content_hash(sheet, plan.fields, plan.field_text, threads)
     extra, used, done = np.empty(4096, np.uint8), np.zeros(1, np.int64), 0
     while True:
         done = _admit(

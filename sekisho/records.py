@@ -27,7 +27,7 @@ class Records(NamedTuple):
     letters: Mapping[int, bytes]
 
 
-def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, events: str) -> Records:
+def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, events: str, threads: int = 1) -> Records:
     """Decode records. log_clock: the log's clock is their record time.
 
     events: the topic whose records may be control events; elsewhere they are dead letters.
@@ -38,7 +38,7 @@ def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, ev
     values = [record.value or b"" for record in chosen]
     ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
     clock = np.array([record.time_us for record in chosen], np.int64) if log_clock else None
-    sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, plan, clock)
+    sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, plan, clock, threads)
     letters = {}
     for k, i in enumerate(dead.index.tolist()):
         record = chosen[i]

@@ -81,7 +81,7 @@ def apply_controls(engine: Engine, state: State, controls: Sequence[Control]) ->
 def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[State, Decided]:
     """Decide a batch. The state is consumed: use the one that is returned."""
     sheet, lists = widen(batch.sheet, engine.layout), state.lists or engine.lists
-    admission = admit(engine.intake, state.intake, sheet, batch)
+    admission = admit(engine.intake, state.intake, sheet, batch, threads)
     derived = np.zeros(sheet.n, np.uint8)
     if engine.legs:
         sheet, batch, admission, derived = _with_legs(engine, lists, sheet, batch, admission)
@@ -91,22 +91,22 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
     event_time = engine.layout["event_time"]
     for k, stage in enumerate(engine.stages):
         last = k == len(engine.stages) - 1
-        stage.before.run(sheet, lists)
+        stage.before.run(sheet, lists, threads)
         engine.backend.advance(
             stage.windows, state.windows[k], sheet, admission.fate, admission.watermark, event_time, threads,
             wanted if last else None,
         )  # fmt: skip
         if state.cold_us is not None:
             _chill(stage, sheet, state.cold_us)
-        stage.after.run(sheet, lists)
+        stage.after.run(sheet, lists, threads)
     if engine.segments:
-        engine.segments.run(sheet, lists)
+        engine.segments.run(sheet, lists, threads)
     for scorer in engine.scorers:
-        score(scorer, sheet, wanted, engine.predict)
+        score(scorer, sheet, wanted, engine.predict, threads)
     for shadow in engine.shadows:
-        score_shadow(shadow, sheet, wanted, engine.predict)
+        score_shadow(shadow, sheet, wanted, engine.predict, threads)
     degraded, muted = (admission.fate == DEGRADED).astype(np.uint8), _muted(engine, state, sheet, admission)
-    results = evaluate(engine.rules, sheet, lists, degraded, wanted, muted)
+    results = evaluate(engine.rules, sheet, lists, degraded, wanted, muted, threads)
 
     rows = np.flatnonzero(decided)
     ids = record_ids(batch.topics, batch.topic[rows], batch.partition[rows], batch.offset[rows])

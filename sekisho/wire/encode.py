@@ -21,6 +21,7 @@ import numpy.typing as npt
 from features.kernel import bare, inlined, inner
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
 from features.shims import Int
+from features.threads import in_parts
 from features.unaligned import SLACK, copy_bytes
 from sekisho.wire.digits import digits_of, write_digits
 from sekisho.wire.doubles import WIDEST, write_double
@@ -180,7 +181,11 @@ class Columns:
 
 
 def encode_rows(
-    templates: Templates, columns: Columns, masks: Words | None = None, which: Ints | None = None
+    templates: Templates,
+    columns: Columns,
+    masks: Words | None = None,
+    which: Ints | None = None,
+    threads: int = 1,
 ) -> tuple[Bytes, Ints]:
     """Encode every row: (blob, offsets), row k being blob[offsets[k] : offsets[k + 1]].
 
@@ -195,20 +200,37 @@ def encode_rows(
         ends = np.concatenate([ends, ends[-1] + np.cumsum([len(fragment) for fragment in columns.fragments])])
     most = templates.most + len(constants) - len(templates.constants)
     given, given_valid = columns.arrays(templates.given)
-    sheet, offsets, done = columns.sheet, np.zeros(n + 1, np.int64), 0
     which = np.zeros(n, np.int64) if which is None else which
     masks = np.empty((0, 0), np.uint64) if masks is None else masks
-    out = np.empty(n * (templates.usual + 64) + most, np.uint8)
-    while True:
-        done = _encode(
-            done, templates.pieces, templates.starts, _read_only(constants), ends, most, which, columns.rows,
-            sheet.cells, sheet.valid, _read_only(sheet.text), given, given_valid, masks, out, offsets,
-        )  # fmt: skip
-        if done == n:
-            return out[: offsets[-1]], offsets
-        room = np.empty(2 * len(out) + most, np.uint8)
-        room[: offsets[done]] = out[: offsets[done]]
-        out = room
+    sheet, constants, text = columns.sheet, _read_only(constants), _read_only(columns.sheet.text)
+
+    def part(start: int, stop: int) -> tuple[Bytes, Ints]:
+        out, offsets = (
+            np.empty((stop - start) * (templates.usual + 64) + most, np.uint8),
+            np.zeros(stop - start + 1, np.int64),
+        )
+        done = 0
+        while True:
+            done = _encode(
+                start, done, stop, templates.pieces, templates.starts, constants, ends, most, which, columns.rows,
+                sheet.cells, sheet.valid, text, given, given_valid, masks, out, offsets,
+            )  # fmt: skip
+            if start + done == stop:
+                return out[: offsets[-1]], offsets
+            room = np.empty(2 * len(out) + most, np.uint8)
+            room[: offsets[done]] = out[: offsets[done]]
+            out = room
+
+    return _joined(in_parts(threads, n, part))
+
+
+def _joined(parts: list[tuple[Bytes, Ints]]) -> tuple[Bytes, Ints]:
+    """Blobs and their offsets, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(len(blob) for blob, _ in parts[:-1])])
+    offsets = [ends[1:] + start for (_, ends), start in zip(parts, starts, strict=True)]
+    return np.concatenate([blob for blob, _ in parts]), np.concatenate([np.zeros(1, np.int64), *offsets])
 
 
 def _read_only(array: Bytes) -> Bytes:
@@ -220,15 +242,16 @@ def _read_only(array: Bytes) -> Bytes:
 
 @bare
 def _encode(
-    done: Int, pieces: Ints, starts: Ints, constants: Bytes, ends: Ints, most: Int, which: Ints, rows: Ints,
-    cells: Ints, valid: Bytes, text: Bytes, given: Ints, given_valid: Bytes, masks: Words, out: Bytes, offsets: Ints,
+    start: Int, done: Int, stop: Int, pieces: Ints, starts: Ints, constants: Bytes, ends: Ints, most: Int, which: Ints,
+    rows: Ints, cells: Ints, valid: Bytes, text: Bytes, given: Ints, given_valid: Bytes, masks: Words, out: Bytes,
+    offsets: Ints,
 ) -> Int:  # fmt: skip
-    """Encode the rows from `done` on; the row for which there was no room, or n."""
+    """Encode the rows from start + `done` up to `stop`; how many are done then: there was no room, or nothing left."""
     at = offsets[done]
-    for k in range(done, len(rows)):
+    for k in range(start + done, stop):
         i = rows[k]
         if at + most > len(out):
-            return k
+            return k - start
         passed = starts[which[k]]  # pieces before it are not written
         for p in range(starts[which[k]], starts[which[k] + 1]):
             if p < passed:
@@ -255,7 +278,7 @@ def _encode(
                 at = copy_bytes(_NULL, 0, 4, out, at)
             elif form == TEXT:
                 if at + most + 6 * (cell & _LENGTH) > len(out):
-                    return k
+                    return k - start
                 at = _text(text, cell >> HANDLE_BITS, cell & _LENGTH, out, at)
             elif form == DOUBLE:
                 at = write_double(cell, out, at)
@@ -271,8 +294,8 @@ def _encode(
                 at = copy_bytes(_TRUE, 0, 4, out, at)
             else:
                 at = copy_bytes(_FALSE, 0, 5, out, at)
-        offsets[k + 1] = at
-    return len(rows)
+        offsets[k - start + 1] = at
+    return stop - start
 
 
 @inner

@@ -17,6 +17,7 @@ import numpy as np
 from features.kernel import bare, inlined, kernel
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet
 from features.shims import Int
+from features.threads import in_parts
 from features.unaligned import read_word
 from sekisho.wire.sha256 import LANES, SCHEDULE, START, STATE, Words, compress, pad
 
@@ -70,13 +71,17 @@ def _put_place(partition: Int, offset: Int, word: Int, bits: Int, w: Words, lane
             w[(word + k) * LANES + lane] |= np.uint32(before >> shift & _LOW)
 
 
-def content_hash(sheet: Sheet, rows: Ints, is_text: Bytes) -> Ints:
+def content_hash(sheet: Sheet, rows: Ints, is_text: Bytes, threads: int = 1) -> Ints:
     """int64[n, 2]: the hash of each event's values in `rows` (rows of the sheet's cells), in that order.
 
     is_text: uint8[rows], 1 where a row holds texts.
     """
     hashes = np.empty((sheet.n, 2), np.int64)
-    _content_hash(sheet.cells, sheet.valid, sheet.text, rows, is_text, hashes)
+
+    def part(start: int, stop: int) -> None:
+        _content_hash(start, stop, sheet.cells, sheet.valid, sheet.text, rows, is_text, hashes)
+
+    in_parts(threads, sheet.n, part)
     return hashes
 
 
@@ -84,8 +89,10 @@ _INIT = np.array([0x736F6D6570736575, 0x646F72616E646F6D ^ 0xEE, 0x6C7967656E657
 
 
 @kernel
-def _content_hash(cells: Ints, valid: Bytes, text: Bytes, rows: Ints, is_text: Bytes, hashes: Ints) -> None:
-    for i in range(cells.shape[1]):
+def _content_hash(
+    start: Int, stop: Int, cells: Ints, valid: Bytes, text: Bytes, rows: Ints, is_text: Bytes, hashes: Ints
+) -> None:
+    for i in range(start, stop):
         a, b, c, d = _INIT[0], _INIT[1], _INIT[2], _INIT[3]
         words = 0
         for r in range(len(rows)):

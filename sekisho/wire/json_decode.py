@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from features.kernel import inlined, inner, kernel
-from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet, new_sheet
+from features.sheet import HANDLE_BITS, NULL, VALID, Bytes, Ints, Sheet, new_sheet, take
 from features.shims import Int
+from features.threads import in_parts
 from sekisho.wire.complete import complete_row, fill_clocks
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_scan import (
@@ -64,7 +65,9 @@ class Decoded(NamedTuple):
     dead: DeadLetters
 
 
-def decode_json(blob: Bytes, offsets: Ints, plan: WirePlan, record_time: Ints | None = None) -> Decoded:
+def decode_json(
+    blob: Bytes, offsets: Ints, plan: WirePlan, record_time: Ints | None = None, threads: int = 1
+) -> Decoded:
     """Decode the records blob[offsets[i] : offsets[i + 1]].   blob: uint8[...], offsets: int64[n + 1].
 
     record_time: int64[n] in microseconds UTC, or None where the source has none or a field of the record says it.
@@ -74,17 +77,23 @@ def decode_json(blob: Bytes, offsets: Ints, plan: WirePlan, record_time: Ints | 
     text = np.concatenate([literals, blob[offsets[0] : offsets[-1]]])
     sheet = new_sheet(plan.layout, n, text)
     good, bad = np.empty(n, np.int64), np.empty((n, 4), np.int64)
-    k, pending = _decode(
-        text, offsets + (len(literals) - offsets[0]), plan.max_record_bytes, plan.nodes, plan.entries, plan.fields,
-        plan.keys, plan.kind, plan.kinds, plan.zone.starts, plan.zone.offsets, sheet.cells, sheet.valid, good, bad,
-    )  # fmt: skip
-    if k < n:
-        sheet = Sheet(plan.layout, sheet.cells[:, :k].copy(), sheet.valid[:, :k].copy(), text)
-    good = good[:k]
-    if pending:
+    ends = offsets + (len(literals) - offsets[0])
+
+    def part(first: int, stop: int) -> tuple[Ints, Ints, int]:
+        k, pending = _decode(
+            first, stop, text, ends, plan.max_record_bytes, plan.nodes, plan.entries, plan.fields, plan.keys,
+            plan.kind, plan.kinds, plan.zone.starts, plan.zone.offsets, sheet.cells, sheet.valid, good, bad,
+        )  # fmt: skip
+        return np.arange(first, first + k), np.arange(first, stop - k), pending
+
+    fine, faulty, pending = zip(*in_parts(threads, n, part), strict=True)
+    rows = np.concatenate(fine)
+    if len(rows) < n:
+        sheet, good = take(sheet, rows), good[rows]
+    if sum(pending):
         _round_long_doubles(sheet, plan)
     fill_clocks(plan, sheet, None if record_time is None else record_time[good])
-    index, code, position, field = np.ascontiguousarray(bad[: n - k].T)
+    index, code, position, field = np.ascontiguousarray(bad[np.concatenate(faulty)].T)
     return Decoded(sheet, good, DeadLetters(index, code, position, field, plan.names))
 
 
@@ -100,16 +109,19 @@ def _round_long_doubles(sheet: Sheet, plan: WirePlan) -> None:
 
 @kernel
 def _decode(
-    text: Bytes, offsets: Ints, limit: Int, nodes: Ints, entries: Ints, fields: Ints, keys: Bytes, kind: Int,
-    kinds: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, good: Ints, bad: Ints,
+    first: Int, last: Int, text: Bytes, offsets: Ints, limit: Int, nodes: Ints, entries: Ints, fields: Ints,
+    keys: Bytes, kind: Int, kinds: Ints, starts: Ints, zone: Ints, cells: Ints, valid: Bytes, good: Ints, bad: Ints,
 ) -> tuple[Int, Int]:  # fmt: skip
-    """Decode every record: (good ones, doubles left to Python). A bad record leaves no trace in the sheet."""
+    """Decode the records [first, last): (good ones, doubles left to Python). They fill the sheet from event `first` on.
+
+    A bad record leaves no trace in the sheet.
+    """
     after = np.full(len(entries) + len(nodes), -1, np.int64)  # the entry that last followed an entry or opened a node
     seen = np.full(len(entries), -1, np.int64)  # the last record that had the key
     inside = np.empty(MAX_DEPTH + 1, np.int64)  # what each open container is
     previous = np.empty(MAX_DEPTH + 1, np.int64)  # the last known key of each open object
-    n_good, n_bad, pending = np.int64(0), np.int64(0), np.int64(0)  # typed: a literal would be compiled twice
-    for i in range(len(offsets) - 1):
+    n_good, n_bad, pending = np.int64(first), np.int64(first), np.int64(0)  # typed: a literal would be compiled twice
+    for i in range(first, last):
         start, end = offsets[i], offsets[i + 1]
         if end - start > limit:
             code, position, field = TOO_BIG, start + limit, -1
@@ -129,7 +141,7 @@ def _decode(
             n_bad += 1
             for f in range(len(fields)):
                 valid[fields[f, ROW], n_good] = NULL
-    return n_good, pending
+    return n_good - first, pending
 
 
 @inner
