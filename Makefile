@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test test-gpu check quick soak chaos kills mutants bench clean
+.PHONY: demo live test test-gpu check quick soak soak-live chaos kills mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -43,6 +43,9 @@ check: $(READY)  ## what continuous integration runs: style, types, import rules
 soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the specification, a million schedules
 	$(BIN)/python -m pytest -m soak
 	SEKISHO_SCHEDULES=500000 $(BIN)/python -m pytest -k schedule tests/streams/test_simulation.py
+
+soak-live: $(READY)  ## a half year in 15 minutes on a real broker: the worker's rows, memory and descriptors come to rest
+	$(BIN)/python -m bench.soak
 
 kills: $(READY)  ## kills a worker that delivers fifty times, on a real broker: no alert lost, no gap
 	SEKISHO_WEBHOOK_KILLS=50 $(BIN)/python -m pytest -s tests/streams/webhooks/test_webhook_worker.py -k killed

@@ -27,6 +27,7 @@ from features.intern import REF, SLOT, record_in
 from features.rows import evict
 from features.window_plan import KEEP_ROWS, KEEP_US, Program, StorePlan
 from sekisho.compile import Engine, compile_pack, longest_reach
+from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.pack import Pack
 from sekisho.packs import shipped_pack
@@ -61,7 +62,7 @@ Times = dict[tuple[int, tuple[Any, ...]], list[int]]
 
 def produce(bootstrap: str, file: Path, minutes: float, count: int, worker: WorkerProcess) -> list[tuple[int, int]]:
     """Send the file's lines evenly over so many minutes; RSS in bytes and file descriptors, every five seconds."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2})
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "enable.idempotence": True})
     started, base_ms, samples = time.monotonic(), int(time.time() * 1000) - count, []
     with file.open("rb") as lines:
         for k, line in enumerate(lines):
@@ -185,9 +186,12 @@ def soak(folder: Path, minutes: float, rate: float) -> bool:
             worker.wait(lambda status: status.get("phase") == "active", 600)
             print(f"{count:,} events of {days} days in {minutes:g} minutes", flush=True)
             samples = produce(broker.bootstrap, folder / "world.jsonl", minutes, count, worker)
-            status = worker.wait(lambda status: sum(status.get("positions", {}).values()) == count)
+            status = worker.wait(lambda status: sum(status.get("positions", {}).values()) >= count)
             before, after, watermark = rows_held(engine, newest(folder / "state", status["sequence"]))
             worker.end(signal.SIGTERM)
+        except SekishoError:
+            print(worker.status(), worker.log.read_text("utf-8")[-3000:], sep="\n")
+            raise
         finally:
             worker.kill()
     stores = [store for stage in engine.stages for store in stage.windows.stores]
