@@ -137,13 +137,14 @@ class Decider:
 
     def _decisions(self, decided: Decided, good: Ints, records: Sequence[Message]) -> list[Placed]:
         blob, ends = encode_decisions(self.engine, decided, threads=self.threads)
-        raw, cuts = blob.tobytes(), ends.tolist()
+        raw = blob.tobytes()
         source = good[np.cumsum(decided.derived == 0) - 1]  # a derived event stands right behind its source
-        placed = []
-        for k, i in enumerate(source[decided.rows].tolist()):
-            event = records[i]
-            placed.append(Placed(event.partition, event.key, raw[cuts[k] : cuts[k + 1] - 1]))
-        return placed
+        events = [records[i] for i in source[decided.rows].tolist()]
+        if not events:
+            return []
+        _, partitions, _, _, keys, _ = zip(*events, strict=True)
+        lines = [raw[start:end] for start, end in zip(ends[:-1].tolist(), (ends[1:] - 1).tolist(), strict=True)]
+        return list(map(Placed._make, zip(partitions, keys, lines, strict=True)))
 
 
 def _specimen(schema: Schema, kind: str) -> bytes:

@@ -36,11 +36,12 @@ def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[Ints, list[Message]
 
 def places_of(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:
     """Where records stand, as a Batch says it: topic names, and int64[n] each of their index, partition and offset."""
-    topics = tuple(dict.fromkeys(record.topic for record in records))
+    names, partition, offset, *_ = zip(*records, strict=True) if records else ((),) * 3  # no step of Python a record
+    topics = tuple(dict.fromkeys(names))
     index = {topic: k for k, topic in enumerate(topics)}
     return (
         topics,
-        np.array([index[record.topic] for record in records], np.int64),
-        np.array([record.partition for record in records], np.int64),
-        np.array([record.offset for record in records], np.int64),
+        np.array(list(map(index.__getitem__, names)), np.int64),
+        np.array(partition, np.int64),
+        np.array(offset, np.int64),
     )

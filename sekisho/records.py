@@ -33,8 +33,8 @@ def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, ev
     events: the topic whose records may be control events; elsewhere they are dead letters.
     """
     asked = _asked(records, events)
-    plain = np.delete(np.arange(len(records)), list(asked))
-    chosen = [records[k] for k in plain.tolist()]
+    plain = np.delete(np.arange(len(records)), list(asked)) if asked else np.arange(len(records))
+    chosen = [records[k] for k in plain.tolist()] if asked else records
     values = [record.value or b"" for record in chosen]
     ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
     clock = np.array([record.time_us for record in chosen], np.int64) if log_clock else None
@@ -47,7 +47,8 @@ def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, ev
         if isinstance(fault, Fault):
             record = records[k]
             letters[k] = fault.letter(record.topic, record.partition, record.offset, record.value or b"")
-    batch, good = Batch(sheet, *places_of([chosen[i] for i in good.tolist()])), plain[good]
+    read = chosen if len(good) == len(chosen) else [chosen[i] for i in good.tolist()]
+    batch, good = Batch(sheet, *places_of(read)), plain[good]
     if controls := {k: control for k, control in asked.items() if isinstance(control, Control)}:
         batch = _woven(batch, good, records, controls)
     return Records(batch, good, letters)
@@ -55,7 +56,7 @@ def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, ev
 
 def _asked(records: Sequence[Message], events: str) -> dict[int, Control | Fault]:
     """The control events among the records, by index."""
-    mine = [k for k, record in enumerate(records) if events and record.topic == events]
+    mine = [k for k, record in enumerate(records) if record.topic == events] if events else []
     return {k: decode_control(raw) for k in mine if is_control(raw := records[k].value or b"")}
 
 
