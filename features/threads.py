@@ -14,7 +14,9 @@ _LEAST = 128  # rows of a part: fewer are done before another thread wakes up
 
 def in_parts(threads: int, n: int, job: Callable[[int, int], _T]) -> list[_T]:
     """job(start, stop) for parts of [0, n) that follow each other, on so many threads; what they give, in order."""
-    parts = max(1, min(threads, n // _LEAST))
+    parts = min(threads, n // _LEAST)
+    if parts <= 1:
+        return [job(0, n)]
     bounds = [n * k // parts for k in range(parts + 1)]
     others = [_pool(threads).submit(job, start, stop) for start, stop in pairwise(bounds[1:])]
     return [job(0, bounds[1]), *(other.result() for other in others)]

@@ -22,8 +22,8 @@ def alerts_of(
     results: RuleResults,
 ) -> list[Alert]:
     """One alert for each decision whose outcome is among the policy's, in arrival order; none for duplicates."""
-    codes = [OUTCOMES.index(name) for name in policy.outcomes]
-    chosen = np.isin(results.outcome[rows], codes) & (admission.fate[rows] != SKIPPED)
+    wanted = np.array([name in policy.outcomes for name in OUTCOMES])
+    chosen = wanted[results.outcome[rows]] & (admission.fate[rows] != SKIPPED)
     return [
         _alert(engine, policy, sheet, admission, f"{_hex(high)}{_hex(low)}", results, i)
         for i, (high, low) in zip(rows[chosen].tolist(), ids[chosen].tolist(), strict=True)
