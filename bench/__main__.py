@@ -2,7 +2,8 @@
 
 stages: every stage and the whole on the standard workload. windows, scores: these alone beside peers. kafka: a worker
 on a real broker beside Faust agents (needs Java and Maven). Others, with options of their own: python -m
-bench.features, bench.windows, bench.wire, bench.live, bench.webhooks, bench.soak, bench.detection, bench.mutants.
+bench.features, bench.windows, bench.wire, bench.live, bench.webhooks, bench.soak, bench.detection,
+bench.reasons, bench.mutants.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ _TREE_KEYS = {
 }  # fmt: skip
 
 _COLUMNS = ("split_feature", "decision_type", "left_child", "right_child", "threshold", "leaf_value")
+_COUNTS = ("internal_count", "leaf_count")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Forest:
     feature, decision, left, right: int64[nodes]; a child c >= 0 is a node of the same tree, c < 0 its leaf ~c.
     threshold: float64[nodes]; of a categorical split the index of its set in set_start.
     set_start: int64[sets + 1], where each categorical set begins in set_words: int64[...] of 32 bits each.
-    leaf_value: float64[leaves].
+    leaf_value: float64[leaves].   node_count, leaf_count: int64, rows of the training; 0 where the file does not say.
     """
 
     feature_names: tuple[str, ...]
@@ -59,6 +60,8 @@ class Forest:
     set_start: Ints
     set_words: Ints
     leaf_value: Doubles
+    node_count: Ints
+    leaf_count: Ints
 
     @property
     def trees(self) -> int:
@@ -101,7 +104,7 @@ class _Arrays:
     """What the trees read so far add up to."""
 
     features: int
-    columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in _COLUMNS})
+    columns: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in (*_COLUMNS, *_COUNTS)})
     node_start: list[int] = field(default_factory=lambda: [0])
     leaf_start: list[int] = field(default_factory=lambda: [0])
     set_start: list[int] = field(default_factory=lambda: [0])
@@ -146,6 +149,7 @@ def _forest(names: tuple[str, ...], sigmoid: float, arrays: _Arrays) -> Forest:
         ints(arrays.set_start),
         ints(arrays.set_words),
         np.array(columns["leaf_value"], np.float64),
+        *(ints(columns[key]) for key in _COUNTS),
     )
 
 
@@ -219,6 +223,9 @@ def _leaves_and_nodes(lines: _Lines, tree: Mapping[str, tuple[int, str]], leaves
         arrays.columns[key].extend(read(lines, at, text, count))
         if key == "leaf_value" and max(map(abs, arrays.columns[key][-count:])) > MAX_LEAF_VALUE:
             raise lines.refuse(f"a leaf value is beyond {MAX_LEAF_VALUE:g}", at=at)
+    for key, count in zip(_COUNTS, (leaves - 1, leaves), strict=True):
+        found = _ints(lines, *tree[key], count) if key in tree and tree[key][1] else [0] * count
+        arrays.columns[key].extend(found)
 
 
 def _check_nodes(lines: _Lines, tree: Mapping[str, tuple[int, str]], leaves: int, sets: int, arrays: _Arrays) -> None:

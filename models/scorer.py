@@ -24,6 +24,7 @@ from models.trees import raw_scores
 
 LOG2_100, INV_LN2 = math.log2(100), 1 / math.log(2)
 HIGHEST_SCORE = 999
+POINTS = 30.0  # that double the odds
 
 
 Predict = Callable[[Plan, Doubles], Doubles]  # raw scores of values[features, n], on the CPU or on a device
@@ -260,5 +261,5 @@ def calibrate(raw: Doubles, a: float, b: float) -> tuple[Doubles, Ints]:
     for i in range(len(raw)):
         z = a * raw[i] + b
         probability[i] = 1.0 / (1.0 + math.exp(-z))
-        points[i] = np.int64(min(max(np.rint(500.0 + 30.0 * (LOG2_100 + z * INV_LN2)), 0.0), HIGHEST_SCORE))
+        points[i] = np.int64(min(max(np.rint(500.0 + POINTS * (LOG2_100 + z * INV_LN2)), 0.0), HIGHEST_SCORE))
     return probability, points

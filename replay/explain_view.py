@@ -48,6 +48,9 @@ def show(explanation: Explanation, console: Console) -> None:
         console.print("It is too late or from the future: it saw no window, and is seen by none.", style="yellow")
     for model in record.get("models", []):
         console.print(f"model {model['name']}: score {model['score']}, probability {model['probability']}")
+    for reason in explanation.decided.reasons.get(explanation.row, ()):
+        said = f"reason {reason.id}: {reason.points:+} points of {reason.model}. {reason.texts.en}"
+        console.print(Text(_printable(said)))
     _show_rules(explanation, console)
     _show_features(explanation, console)
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from rules.records import OUTCOMES, AlertPolicy, Rule
+from rules.records import OUTCOMES, AlertPolicy, Reasons, Rule
 
 OPENED, ESCALATED, CLOSED, STORM, STORM_OVER = "opened", "escalated", "closed", "storm", "storm_over"
 
@@ -108,10 +108,13 @@ def build_alert(
     score: int | None,
     amount: int | None,
     keys: Mapping[str, object],
+    told: Sequence[Reasons] = (),
     token_key: bytes | None = None,
     names: Collection[str] = (),
 ) -> Alert:
     """The alert of a decision, from the live rules that hit and were not lifted, in pack order.
+
+    told: what has raised the score, behind the rules' own reasons.
 
     keys: for each field of group_by its value.   token_key: the bank's key for entity tokens.   names: which of the
     fields are people's names.
@@ -120,7 +123,7 @@ def build_alert(
     if not all(type(rule) is Rule for rule in rules):
         raise TypeError("a shadow rule cannot reach an alert")
     ranked = sorted(rules, key=lambda rule: -OUTCOMES.index(rule.outcome))
-    reasons = [rule.reasons for rule in ranked]
+    reasons = [*(rule.reasons for rule in ranked), *told]
     given = [(name, str(keys[name])) for name in policy.group_by if keys[name] is not None]
     return Alert(
         decision_id=decision_id,

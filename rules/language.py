@@ -23,8 +23,8 @@ _KEYS = (
     "id", "when", "then", "stage", "on_unknown", "on_error", "owner", "typology", "rationale", "queue", "review_by",
     "reasons", "lifts", "expires", "shadow", "examples",
 )  # fmt: skip
-_REASON_KEYS = ("en", "ja", "customer_en", "customer_ja")
-_ID = re.compile(r"[a-z][a-z0-9_]*")
+REASON_KEYS = ("en", "ja", "customer_en", "customer_ja")
+ID = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def read_rules(
@@ -57,7 +57,7 @@ def _rule(text: str, node: yaml.Node, parse: ParseCondition, refusals: list[Refu
     parts: dict[str, Any] = {
         "id": _id(entry),
         "when_sql": entry.text("when", required=True),
-        "when": _when(text, entry, parse),
+        "when": read_when(text, entry, parse),
         **_outcome(entry),
         "owner": entry.text("owner", required=True),
         "rationale": entry.text("rationale"),
@@ -76,12 +76,13 @@ def _rule(text: str, node: yaml.Node, parse: ParseCondition, refusals: list[Refu
 
 def _id(entry: Mapping) -> str:
     name = entry.text("id", required=True)
-    if name and not _ID.fullmatch(name):
+    if name and not ID.fullmatch(name):
         entry.refuse("id", f"{name!r} cannot name a rule", "use lower-case letters, digits and _, a letter first")
     return name
 
 
-def _when(text: str, entry: Mapping, parse: ParseCondition) -> Expr | None:
+def read_when(text: str, entry: Mapping, parse: ParseCondition) -> Expr | None:
+    """The condition of an entry; None where there is none, or where it is refused, at its place in the text."""
     node = entry.entries.get("when")
     if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
         return None
@@ -144,9 +145,12 @@ def _reasons(entry: Mapping) -> Reasons:
     if node is None:
         entry.refuse("reasons", "this rule has no reasons", "add `reasons: {en: ..., ja: ...}`, for the analysts")
         return Reasons("", "")
-    reasons = Mapping(node, "reasons", _REASON_KEYS, entry.refusals)
-    if not isinstance(node, yaml.MappingNode):
-        return Reasons("", "")
+    reasons = Mapping(node, "reasons", REASON_KEYS, entry.refusals)
+    return read_texts(reasons) if isinstance(node, yaml.MappingNode) else Reasons("", "")
+
+
+def read_texts(reasons: Mapping) -> Reasons:
+    """The internal texts, and those for customers, which stand in both languages or in none."""
     en, ja = reasons.text("en", required=True), reasons.text("ja", required=True)
     customer_en, customer_ja = reasons.text("customer_en"), reasons.text("customer_ja")
     if bool(customer_en) != bool(customer_ja):

@@ -10,6 +10,7 @@ from rules.evaluate import RuleResults
 from rules.records import OUTCOMES, AlertPolicy
 from sekisho.compile import Engine
 from sekisho.intake import Admission
+from sekisho.reasons import Given
 
 
 def alerts_of(
@@ -20,12 +21,13 @@ def alerts_of(
     rows: Ints,
     ids: Ints,
     results: RuleResults,
+    reasons: Given,
 ) -> list[Alert]:
     """One alert for each decision whose outcome is among the policy's, in arrival order; none for duplicates."""
     wanted = np.array([name in policy.outcomes for name in OUTCOMES])
     chosen = wanted[results.outcome[rows]] & (admission.fate[rows] != SKIPPED)
     return [
-        _alert(engine, policy, sheet, admission, f"{_hex(high)}{_hex(low)}", results, i)
+        _alert(engine, policy, sheet, admission, f"{_hex(high)}{_hex(low)}", results, reasons, i)
         for i, (high, low) in zip(rows[chosen].tolist(), ids[chosen].tolist(), strict=True)
     ]
 
@@ -35,7 +37,14 @@ def _hex(word: int) -> str:
 
 
 def _alert(
-    engine: Engine, policy: AlertPolicy, sheet: Sheet, admission: Admission, id: str, results: RuleResults, i: int
+    engine: Engine,
+    policy: AlertPolicy,
+    sheet: Sheet,
+    admission: Admission,
+    id: str,
+    results: RuleResults,
+    reasons: Given,
+    i: int,
 ) -> Alert:
     event_time, before = int(sheet.ints("event_time")[i]), int(admission.watermark[i])
     scores = [int(sheet.ints(each.score)[i]) for each in engine.scorers if sheet.validity(each.score)[i] == VALID]
@@ -51,6 +60,7 @@ def _alert(
         amount=int(sheet.ints(policy.amount_field)[i]) if _known(sheet, policy.amount_field, i) else None,
         keys={name: _text(sheet, name, i) for name in policy.group_by},
         token_key=engine.token_key,
+        told=[each.texts for each in reasons.get(i, ())],
         names={field.name for field in engine.pack.schema.fields if field.pii == "name"},
     )
 

@@ -29,6 +29,7 @@ from rules.evaluate import CompiledRules, compile_rules
 from sekisho.decision_form import decision_templates
 from sekisho.intake import IntakePlan, plan_intake
 from sekisho.pack import Leg, Pack
+from sekisho.reasons import CompiledReasons, compile_reasons
 from sekisho.wire.encode import Templates
 from sekisho.wire.plan import WirePlan, plan_wire
 
@@ -74,6 +75,7 @@ class Engine:
     scorers: tuple[CompiledScorer, ...]
     shadows: tuple[CompiledShadow, ...]
     segments: Program | None
+    reasons: CompiledReasons | None
     rules: CompiledRules
     feature_rows: Ints
     templates: Templates
@@ -103,11 +105,12 @@ def compile_pack(pack: Pack, token_key: bytes | None = None, hash_key: bytes = K
     scorers = tuple(compile_scorer(scorer, layout) for scorer in pack.models)
     shadows = tuple(compile_shadow(shadow, layout) for shadow in pack.shadow_models)
     segments = _segments((*(each.compiled for each in scorers), *(each.compiled for each in shadows)), layout, lists)
+    reasons = compile_reasons(pack.reasons, scorers, layout, lists)
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
     feature_rows = np.array([layout[name].row for name, _ in pack.query.features], np.int64)
     templates = decision_templates(pack, layout, scorers, shadows, rules)
     return Engine(
-        pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, shadows, segments, rules,
+        pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, shadows, segments, reasons, rules,
         feature_rows, templates, token_key, hash_key,
     )  # fmt: skip
 

@@ -26,6 +26,7 @@ from sekisho.intake import ORPHAN
 from sekisho.ledger import NEVER
 from sekisho.log import Message
 from sekisho.notification import amount_scale, encode_notification
+from sekisho.reasons import warm_reasons
 from sekisho.records import read_records
 from sekisho.state import load_state, new_state, save_state
 from sekisho.step import Decided, apply_controls, fold
@@ -80,6 +81,8 @@ class Decider:
         self.decide([Message(topic, 0, k, 0, None, value) for k, (topic, value) in enumerate(records)])
         self.reset()
         warm_windows()
+        if self.engine.reasons:
+            warm_reasons(self.engine.reasons)
 
     def save(self, folder: Path, note: dict[str, object]) -> None:
         """Write the state as a snapshot."""

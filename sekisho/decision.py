@@ -9,6 +9,7 @@ from features.kernel import bare, inlined
 from features.sheet import ERROR, SKIPPED, VALID, Bytes, Ints
 from features.shims import Int
 from rules.evaluate import FAILED, HIT, NO_HIT, UNKNOWN
+from rules.reasons import GivenReason
 from sekisho.compile import Engine
 from sekisho.decision_form import DECISION, DUPLICATE, FLAGS, to_json
 from sekisho.intake import CONFLICT, FUTURE, TOO_LATE
@@ -38,6 +39,8 @@ def encode_decisions(
     columns.ints("offset", batch.offset[rows])
     columns.ints("outcome", decided.results.outcome[rows])
     columns.ints("score", *headline(engine, decided, rows))
+    if engine.reasons:
+        _reasons(decided, rows, columns)
     columns.hexes("first", _first_ids(decided, rows, copies))
     which = np.where(copies, DUPLICATE, DECISION)
     return encode_rows(engine.templates, columns, _masks(engine, decided), which, threads)
@@ -51,6 +54,25 @@ def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]
         np.maximum(best, decided.sheet.ints(scorer.score)[rows], out=best, where=known == VALID)
         scored |= known
     return best, scored
+
+
+def _reasons(decided: Decided, rows: Ints, columns: Columns) -> None:
+    """The two lists of reasons of each row; most are empty."""
+    index, inside, customers = np.zeros(len(rows), np.int64), [b"[]"], [b"[]"]
+    for row, given in decided.reasons.items():
+        at = int(np.searchsorted(rows, row))
+        if at < len(rows) and rows[at] == row:
+            index[at] = len(inside)
+            inside.append(to_json([_reason(each) for each in given]))
+            texts = [each.texts for each in given if each.texts.customer_en]
+            customers.append(to_json([{"en": each.customer_en, "ja": each.customer_ja} for each in texts]))
+    columns.choices("reasons", index, inside)
+    columns.choices("customer_reasons", index, customers)
+
+
+def _reason(each: GivenReason) -> dict[str, object]:
+    texts = {"en": each.texts.en, "ja": each.texts.ja}
+    return {"id": each.id, "model": each.model, "points": each.points, **texts}
 
 
 def _first_ids(decided: Decided, rows: Ints, copies: Mask) -> Ints:

@@ -11,6 +11,7 @@ from features.sheet import Bytes
 
 _TEXTS = pa.list_(pa.string())
 _REASON = pa.struct([("en", pa.string()), ("ja", pa.string())])
+_POINTS = pa.struct([("id", pa.string()), ("model", pa.string()), ("points", pa.int64()), *_REASON])
 _RULE = pa.struct([("id", pa.string()), ("outcome", pa.string()), ("reason", _REASON)])
 _MODEL = pa.struct(
     [
@@ -37,6 +38,8 @@ SCHEMA = pa.schema(
         ("outcome", pa.string()),
         ("score", pa.int64()),
         ("models", pa.list_(_MODEL)),
+        ("reasons", pa.list_(_POINTS)),
+        ("customer_reasons", pa.list_(_REASON)),
         ("rules", pa.list_(_RULE)),
         ("lifted", _TEXTS),
         ("muted", _TEXTS),

@@ -49,7 +49,8 @@ def decision_templates(
     tail = b',"pack":' + to_json(pack.hash) + b"}\n"
     decision = (
         *head, b',"outcome":', Piece("outcome", CHOICE, tuple(map(to_json, OUTCOMES))),
-        b',"score":', Piece("score", INT), b',"models":[', *_models(scorers), b"]", *_lists(rules, shadows), tail,
+        b',"score":', Piece("score", INT), b',"models":[', *_models(scorers), b"]",
+        *_reasons(pack), *_lists(rules, shadows), tail,
     )  # fmt: skip
     return compile_templates([decision, (*head, b',"duplicate_of":', Piece("first", HEX), tail)])
 
@@ -68,6 +69,13 @@ def _models(scorers: Sequence[CompiledScorer]) -> Template:
     if any(each.compiled.segment for each in scorers):
         return [When(each.score, (COMMA, *_of_scorer(each))) for each in scorers]
     return [part for k, each in enumerate(scorers) for part in (b"," if k else b"", *_of_scorer(each))]
+
+
+def _reasons(pack: Pack) -> Template:
+    """What has raised the score, for analysts and apart for the customer, in packs that have reasons.yaml."""
+    if pack.reasons is None:
+        return []
+    return [b',"reasons":', Piece("reasons", CHOICE), b',"customer_reasons":', Piece("customer_reasons", CHOICE)]
 
 
 def _of_scorer(scorer: CompiledScorer) -> Part:

@@ -19,6 +19,8 @@ from models.scorer import Model, load_model
 from rules.examples import check_examples
 from rules.language import read_rules
 from rules.lists import read_list
+from rules.reasons import ReasonBook
+from rules.reasons_language import Speakable, read_book
 from rules.records import ListEntry, RuleSet
 from sekisho.canonical import canonical, pack_hash
 from sekisho.errors import SekishoError
@@ -27,7 +29,7 @@ from sekisho.pack_toml import PackHead, read_head, read_legs, read_training
 from sekisho.roster import Roster, RosterReader, score_columns
 from sekisho.toml import Document
 
-_KNOWN = ("pack.toml", "features.sql", "rules.yaml")
+_KNOWN = ("pack.toml", "features.sql", "rules.yaml", "reasons.yaml")
 _IGNORED = (".md", ".py", ".ipynb")  # what people keep beside a pack; no part of its hash
 _PRINTED = 20  # errors at once; the first are often the cause of the others
 
@@ -90,6 +92,7 @@ class _Loader:
             self.rules_but_conditions(lists)
             return None
         columns = head.schema.columns() | dict(query.features)
+        reasons = self.reasons(head.schema, columns, roster, lists)
         for scorer in roster.scorers:
             columns |= score_columns(scorer.name)
         rules = self.rules(columns, lists)
@@ -108,6 +111,7 @@ class _Loader:
             alert=head.alert,
             shadow_models=roster.shadows,
             directions=directions,
+            reasons=reasons,
             files=self.files,
         )
 
@@ -200,6 +204,22 @@ class _Loader:
         columns = head.schema.columns() | dict(query.features)
         reader = RosterReader(document, columns, lambda sql: parse_condition(sql, columns, lists))
         return reader.read(head.models, models)
+
+    def reasons(
+        self, schema: Schema, columns: dict[str, Type], roster: Roster, lists: dict[str, tuple[ListEntry, ...]]
+    ) -> ReasonBook | None:
+        """reasons.yaml, if there is one."""
+        text = self.read("reasons.yaml", required=False)
+        if text is None:
+            return None
+        modelled = {
+            name for each in roster.scorers for model in (each, each.challenger) if model for name in model.features
+        }
+        open_ = [field.name for field in schema.fields if field.type == "category" and not field.pii]
+        may = Speakable(columns, modelled, open_, schema.by_name)
+        book, refusals = read_book(text, lambda sql: parse_condition(sql, columns, lists), may)
+        self.note("reasons.yaml", refusals)
+        return book
 
     def rules(self, columns: dict[str, Type], lists: dict[str, tuple[ListEntry, ...]]) -> RuleSet:
         """rules.yaml, with its examples run."""

@@ -9,6 +9,7 @@ from features.expr import Expr
 from features.query import Query
 from features.schema import Schema
 from models.scorer import Scorer, ShadowModel
+from rules.reasons import ReasonBook
 from rules.records import HOUR_US, AlertPolicy, RuleSet
 
 __all__ = ["HOUR_US", "AlertPolicy", "EventPolicy", "LabelPolicy", "Leg", "Pack"]
@@ -92,4 +93,5 @@ class Pack:
     alert: AlertPolicy | None
     shadow_models: tuple[ShadowModel, ...] = ()
     directions: Mapping[str, int] = field(default_factory=dict)
+    reasons: ReasonBook | None = None
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)

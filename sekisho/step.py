@@ -25,6 +25,7 @@ from sekisho.batch import Batch
 from sekisho.compile import Engine, StageEngine
 from sekisho.intake import Admission, admit
 from sekisho.ledger import NEVER
+from sekisho.reasons import Given, reasons_of
 from sekisho.state import State, changed_lists
 from sekisho.wire.ids import record_ids
 
@@ -36,6 +37,7 @@ class Decided:
     rows: int64[k], the events of the sheet that get a record (decisions and duplicates), in arrival order.
     batch: the events with their places in the log; derived legs stand behind their source.
     ids: int64[k, 2], their record ids.   results: the rules' answers, for every event of the sheet.
+    reasons: by event of the sheet, what has raised a high score.
     """
 
     sheet: Sheet
@@ -46,6 +48,7 @@ class Decided:
     results: RuleResults
     rows: Ints
     notifications: tuple[Notification, ...]
+    reasons: Given
 
 
 def fold(
@@ -105,6 +108,7 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
         score(scorer, sheet, wanted, engine.predict, threads)
     for shadow in engine.shadows:
         score_shadow(shadow, sheet, wanted, engine.predict, threads)
+    reasons = reasons_of(engine.reasons, engine.scorers, sheet, lists, wanted) if engine.reasons else {}
     degraded, muted = (admission.fate == DEGRADED).astype(np.uint8), _muted(engine, state, sheet, admission)
     results = evaluate(engine.rules, sheet, lists, degraded, wanted, muted, threads)
 
@@ -112,9 +116,9 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
     ids = record_ids(batch.topics, batch.topic[rows], batch.partition[rows], batch.offset[rows])
     notifications: tuple[Notification, ...] = ()
     if policy := engine.pack.alert:
-        alerts = alerts_of(engine, policy, sheet, admission, rows, ids, results)
+        alerts = alerts_of(engine, policy, sheet, admission, rows, ids, results, reasons)
         notifications = tuple(group_alerts(policy, state.alerts, alerts))
-    return state, Decided(sheet, batch, admission, derived, ids, results, rows, notifications)
+    return state, Decided(sheet, batch, admission, derived, ids, results, rows, notifications, reasons)
 
 
 def _chill(stage: StageEngine, sheet: Sheet, cold_us: int) -> None:

@@ -146,6 +146,11 @@ def _models(summary: Summary) -> Iterable[Fact]:
             )
     for shadow in summary.pack.shadow_models:
         yield "model", _model(shadow, ", in shadow")
+    if book := summary.pack.reasons:
+        yield (
+            "reasons",
+            Text(f"{_count(len(book.codes), 'reason')} for scores from {book.above}, at most {book.most} each"),
+        )
 
 
 def _model(model: Model, part: str) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from features.query import WindowCall
@@ -15,6 +16,7 @@ from replay.pages.render import render
 from replay.pages.say import Say
 from rules.alert_records import entity_token
 from rules.evaluate import FAILED, HIT, NO_HIT, STATUS_NAMES, UNKNOWN
+from rules.reasons import GivenReason
 from rules.records import Condition, Rule
 
 _FRAME = ("skip", "warning", "contents", "data", "none")
@@ -27,7 +29,12 @@ def decision_page(explanation: Explanation, lang: str = "en", unmask: bool = Fal
     warnings = [] if explanation.matches else [say("decision.differs")]
     sections = [_verdict(explanation, say, record), _differences(explanation, say), _seen(explanation, say, unmask)]
     if "duplicate_of" not in record:
-        sections = [_customer(explanation, say, record), *sections, _rules(explanation, say)]
+        sections = [
+            _customer(explanation, say, record),
+            *sections,
+            _reasons(explanation, say),
+            _rules(explanation, say),
+        ]
         sections.append(_windows(explanation, say, unmask))
     sections.append(_record(explanation, say))
     lead = [say("decision.lead", time=record["event_time"], payment=record.get("payment_id") or record["event_id"])]
@@ -45,9 +52,15 @@ def _heard(explanation: Explanation) -> list[Rule]:
     ]  # fmt: skip
 
 
+def _given(explanation: Explanation) -> Sequence[GivenReason]:
+    """What has raised the score."""
+    return explanation.decided.reasons.get(explanation.row, ())
+
+
 def _customer(explanation: Explanation, say: Say, record: dict[str, Any]) -> Section:
-    """Only the texts that rules have for customers: an internal reason here would tip somebody off."""
-    texts = [getattr(rule.reasons, f"customer_{say.lang}") for rule in _heard(explanation)]
+    """Only the texts that rules and reasons have for customers: an internal reason here would tip somebody off."""
+    told = [*(rule.reasons for rule in _heard(explanation)), *(each.texts for each in _given(explanation))]
+    texts = [getattr(each, f"customer_{say.lang}") for each in told]
     said = list(dict.fromkeys(text for text in texts if text)) or [say("customer.nothing")]
     return Section("customer", say("customer"), [say("customer.text"), *said])
 
@@ -88,6 +101,22 @@ def _seen(explanation: Explanation, say: Say, unmask: bool) -> Section:
     columns = [Column(say("decision.field"), "code"), Column(say("facts.value"), "code")]
     note = "" if unmask else say("seen.masked")
     return Section("seen", say("seen"), tables=[Table(say("seen.caption"), columns, rows, note)])
+
+
+def _reasons(explanation: Explanation, say: Say) -> Section | None:
+    """What has raised the score, strongest first."""
+    given = _given(explanation)
+    if not given:
+        return None
+    rows = [
+        [Cell(each.id), Cell(getattr(each.texts, say.lang)), Cell(f"{each.points:+}"), Cell(each.model)]
+        for each in given
+    ]
+    columns = [Column(say("reason"), "code"), Column(say("reason.internal"), "text")]
+    columns += [Column(say("reasons.points")), Column(say("reasons.model"), "code")]
+    return Section(
+        "reasons", say("reasons"), [say("internal"), say("reasons.text")], tables=[Table(say("reasons"), columns, rows)]
+    )
 
 
 def _rules(explanation: Explanation, say: Say) -> Section:

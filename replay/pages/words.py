@@ -517,6 +517,13 @@ _DECISION: Words = {
     "seen": ("What was seen", "参照した取引データ"),
     "seen.caption": ("The payment's fields", "取引の項目"),
     "seen.masked": ("Accounts and names are masked.", "口座番号と氏名は伏せています。"),
+    "reasons": ("What raised the score", "スコアを押し上げた要因"),
+    "reasons.text": (
+        "Points by which each group of features raised the score; the facts were recomputed from the log.",
+        "各要因がスコアを押し上げた点数です。記載の事実はログから再計算しています。",
+    ),
+    "reasons.points": ("points", "点数"),
+    "reasons.model": ("model", "モデル"),
     "decision.rules": ("Rules that spoke", "反応したルール"),
     "decision.silent": ("Rules that did not", "反応しなかったルール"),
     "answer.title": ("answer", "結果"),

@@ -10,10 +10,11 @@ from typing import Any
 
 from features.expr import Expr
 from features.sql import parse_condition
-from features.types import BOOL, TEXT, Type
+from features.types import BOOL, TEXT, Kind, Type
 from models.card import Calibration, Feature, ModelCard
 from models.forest import CATEGORICAL, parse_forest
 from models.scorer import Challenger, Model, Scorer, ShadowModel
+from rules.reasons import ReasonBook, ReasonCode
 from rules.records import Reasons, Rule
 from sekisho.pack import Pack
 from sekisho.roster import score_columns
@@ -55,6 +56,29 @@ def scored(pack: Pack, seed: int) -> Pack:
         shadow_models=(ShadowModel(**shadow),),
         rules=replace(pack.rules, rules=(*pack.rules.rules, *rules)),
     )
+
+
+def reasoned(pack: Pack, seed: int) -> Pack:
+    """The pack with reasons for what its live models read; their texts name numbers and a word."""
+    rng, columns = Random(f"reasons {seed}"), pack.schema.columns() | dict(pack.query.features)
+    kinds = {name: "exact" if type.exact else type.kind.value for name, type in columns.items() if name != "event_id"}
+    live = [each for scorer in pack.models for each in (scorer, scorer.challenger) if each]
+    modelled = sorted({name for model in live for name in model.features})
+    rng.shuffle(modelled)
+    spoken = [name for name, type in columns.items() if type.exact or type.kind is Kind.DOUBLE]
+
+    def number() -> str:
+        return f"{{{rng.choice(spoken)}:{rng.choice(('', ','))}.{rng.randint(0, 3)}}}"
+
+    codes = []
+    for k in range(4):
+        sql = random_condition(rng, kinds) if rng.random() < 0.7 else "event_time IS NOT NULL"
+        when = parse_condition(sql, columns, pack.rules.lists)
+        said = " ".join(number() for _ in range(rng.randint(0, 2)))
+        customer = ("{country}", "{amount:,}円") if k == 1 else ("", "")
+        texts = Reasons(f"why {k} {said}", f"理由{k} {said}", *customer)
+        codes.append(ReasonCode(f"c{k}", tuple(modelled[k::5]), when, sql, texts))
+    return replace(pack, reasons=ReasonBook(rng.choice((0, 450, 600)), rng.choice((2, 4)), tuple(codes)))
 
 
 def _rule(rng: Random, id: str, when: Expr, sql: str, outcome: str) -> Rule:

@@ -8,6 +8,7 @@ engine and this page differ, the engine is wrong. Read it in the order of a paym
     windows       what a window sees, and what it makes of it        L2 L3 L4 L5 L7
     expressions   SQL's row expressions, three-valued                L5 L7
     scores        a forest, its calibration, 0 to 999                L5 L7 L8
+    reasons       what has raised a score, in words              L7 L8
     rules         the answers of rules, and the outcome              L7 L9
     alerts        which notifications go out                         L1 L6 L9
 

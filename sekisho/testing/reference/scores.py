@@ -63,13 +63,18 @@ def score(scorer: Model, row: Row, scales: dict[str, int]) -> Score:
 
     z = a raw + b is the logarithm of the odds; 500 points are odds of one to a hundred, 30 points double them.
     """
-    inputs = [_input(row[f.name], scales.get(f.name, 0), f.categories) for f in scorer.card.features]
+    inputs = matrix_row(scorer, row, scales)
     raw = 0.0
     for tree in range(scorer.forest.trees):
         raw += _leaf(scorer.forest, tree, inputs)
     z = scorer.calibration.a * raw + scorer.calibration.b
     points = round(500.0 + 30.0 * (LOG2_100 + z * INV_LN2))
     return Score(scorer.name, scorer.sha256, min(max(points, 0), HIGHEST_SCORE), raw, 1.0 / (1.0 + math.exp(-z)))
+
+
+def matrix_row(model: Model, row: Row, scales: dict[str, int]) -> list[float]:
+    """The row as the model reads it, in the order of its features."""
+    return [_input(row[f.name], scales.get(f.name, 0), f.categories) for f in model.card.features]
 
 
 def _input(value: Value, scale: int, categories: tuple[str, ...]) -> float:
@@ -88,13 +93,13 @@ def _leaf(forest: Forest, tree: int, inputs: list[float]) -> float:
         child = -1  # a tree of one leaf
     while child >= 0:
         node = first + child
-        goes = _in_set if forest.decision[node] & CATEGORICAL else _below
+        goes = in_set if forest.decision[node] & CATEGORICAL else below
         left = goes(forest, node, inputs[forest.feature[node]])
         child = int(forest.left[node] if left else forest.right[node])
     return float(forest.leaf_value[forest.leaf_start[tree] + ~child])
 
 
-def _below(forest: Forest, node: int, x: float) -> bool:
+def below(forest: Forest, node: int, x: float) -> bool:
     """Whether a number goes left. What the split counts as missing goes its default way."""
     decision = int(forest.decision[node])
     missing = decision >> MISSING_SHIFT
@@ -105,7 +110,7 @@ def _below(forest: Forest, node: int, x: float) -> bool:
     return x <= float(forest.threshold[node])
 
 
-def _in_set(forest: Forest, node: int, x: float) -> bool:
+def in_set(forest: Forest, node: int, x: float) -> bool:
     """Whether a category goes left: those of the split's set do."""
     which = int(forest.threshold[node])
     words = forest.set_words[forest.set_start[which] : forest.set_start[which + 1]]

@@ -12,11 +12,13 @@ from features.query import Stage
 from features.types import Type
 from rules.alert_records import Notification, build_alert
 from rules.controls import AlertMark, Control, ListChange, RuleMute
+from rules.reasons import GivenReason
 from rules.records import ListEntry
 from sekisho.pack import Pack
 from sekisho.testing.reference.alerts import AlertState, group, mark
 from sekisho.testing.reference.expressions import EPOCH, ERROR, Lists, Row, evaluate
 from sekisho.testing.reference.intake import NEVER, Admission, Event, IntakeState, Place, admit, derive, place
+from sekisho.testing.reference.reasons import reasons_of
 from sekisho.testing.reference.rules import Answers, judge
 from sekisho.testing.reference.scores import Score, score, scores_of, speaks
 from sekisho.testing.reference.windows import Windows
@@ -75,10 +77,11 @@ def fold(pack: Pack, state: State, event: Event) -> Folded:
         return Folded(admission, rows, head | {"duplicate_of": record_id(admission.duplicate_of), "pack": pack.hash})
     scored, scores = _score(pack, rows[0], lists)
     shadows = [score(each, rows[0], _scales(pack)) for each in pack.shadow_models if speaks(each, rows[0], lists)]
+    given = reasons_of(pack, rows[0], scores, lists, _types(pack))
     silent = muted(state, admission, before)
     answers = judge(pack.rules, scored, lists, admission.degraded, pack.policy.on_degraded, silent)
-    record = head | _decision(pack, admission, scored, scores, answers, shadows)
-    return Folded(admission, rows, record, _notify(pack, state, scored, record, answers))
+    record = head | _decision(pack, admission, scored, scores, answers, shadows, given)
+    return Folded(admission, rows, record, _notify(pack, state, scored, record, answers, given))
 
 
 def control(state: State, event: Control) -> Sequence[Notification]:
@@ -161,8 +164,9 @@ def _score(pack: Pack, row: Row, lists: Lists) -> tuple[Row, list[Score]]:
 
 
 def _decision(
-    pack: Pack, admission: Admission, row: Row, scores: list[Score], answers: Answers, shadows: list[Score]
-) -> Decision:
+    pack: Pack, admission: Admission, row: Row, scores: list[Score], answers: Answers, shadows: list[Score],
+    given: tuple[GivenReason, ...],
+) -> Decision:  # fmt: skip
     """The rest of a decision (L8). A feature that overflowed is NULL, and flagged (L7).
 
     What shadow models say is read by nobody else (L9).
@@ -172,6 +176,7 @@ def _decision(
         "outcome": answers.outcome,
         "score": max((each.score for each in scores), default=None),
         "models": [each.entry() for each in scores],
+        **(_said(given) if pack.reasons else {}),
         "rules": [
             {"id": rule.id, "outcome": rule.outcome, "reason": {"en": rule.reasons.en, "ja": rule.reasons.ja}}
             for rule in answers.hits
@@ -187,7 +192,22 @@ def _decision(
     }
 
 
-def _notify(pack: Pack, state: State, row: Row, record: Decision, answers: Answers) -> Sequence[Notification]:
+def _said(given: tuple[GivenReason, ...]) -> Decision:
+    """What has raised the score: for analysts, and apart for the customer."""
+    return {
+        "reasons": [
+            {"id": each.id, "model": each.model, "points": each.points, "en": each.texts.en, "ja": each.texts.ja}
+            for each in given
+        ],
+        "customer_reasons": [
+            {"en": each.texts.customer_en, "ja": each.texts.customer_ja} for each in given if each.texts.customer_en
+        ],
+    }
+
+
+def _notify(
+    pack: Pack, state: State, row: Row, record: Decision, answers: Answers, given: tuple[GivenReason, ...]
+) -> Sequence[Notification]:
     """Group the alert of a decision, if it is one that somebody should see. Only live rules can speak in it (L9)."""
     policy = pack.alert
     if policy is None or answers.outcome not in policy.outcomes:
@@ -203,13 +223,19 @@ def _notify(pack: Pack, state: State, row: Row, record: Decision, answers: Answe
         score=record["score"],
         amount=row.get(policy.amount_field),  # type: ignore[arg-type]
         keys={name: row.get(name) for name in policy.group_by},
+        told=[each.texts for each in given],
     )
     return group(policy, state.alerts, alert)
 
 
 def _scales(pack: Pack) -> dict[str, int]:
     """In which units of 10^-e each exact column is."""
+    return {name: type.scale for name, type in _types(pack).items()}
+
+
+def _types(pack: Pack) -> dict[str, Type]:
+    """Of every field and feature."""
     columns: dict[str, Type] = pack.schema.columns()
     for stage in pack.query.stages:
         columns |= {name: expr.type for name, expr in stage.outputs}
-    return {name: type.scale for name, type in columns.items()}
+    return columns

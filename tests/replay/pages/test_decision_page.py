@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import html5lib
 import pytest
@@ -21,10 +22,11 @@ X = "{http://www.w3.org/1999/xhtml}"
 
 
 class World:
-    """A seeded world's decisions by the demo pack; one payment is sent twice, one has an evil channel."""
+    """A seeded world by the demo pack, many payments explained; one is sent twice, one has an evil channel."""
 
     def __init__(self, folder):
-        self.engine = compile_pack(load_pack(shipped_pack("card_payments")))
+        pack = load_pack(shipped_pack("card_payments"))
+        self.engine = compile_pack(replace(pack, reasons=replace(pack.reasons, above=500)))
         self.file, decisions = folder / "log.jsonl", folder / "out.jsonl"
         world_of(2500, seed=8).write_jsonl(self.file, 2500)
         lines = self.file.read_text("utf-8").splitlines()
@@ -70,6 +72,7 @@ def test_the_customer_is_told_nothing_internal(world, lang):
     assert next(iter(parts)) == "customer"
     hits = {rule["id"] for rule in json.loads(record)["rules"]}
     assert "blocked_card" in hits
+    assert not {reason[lang] for reason in json.loads(record)["reasons"] if reason[lang] in parts["customer"]}
     for rule in world.engine.pack.rules.rules:
         internal, told = getattr(rule.reasons, lang), getattr(rule.reasons, f"customer_{lang}")
         assert internal not in parts["customer"] and rule.id not in parts["customer"]
@@ -112,3 +115,15 @@ def test_duplicates_differences_and_evil_values_have_their_page(world, lang):
     assert "&lt;script&gt;alert(1)" in pages[1]
     assert 'class="warning"' in pages[2] and 'class="warning"' not in pages[1]
     assert json.loads(duplicate)["duplicate_of"] in pages[0]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_what_raised_the_score_is_said_inside(world, lang):
+    """Each reason of the record with its points, in the internal part; its customer's text, if any, in the other."""
+    record = next(each for each in world.records if b'"customer_reasons":[{' in each)
+    parts = {node.get("id"): "".join(node.itertext()) for node in parsed(world.page(record, lang)).iter(f"{X}section")}
+    given = json.loads(record)
+    for reason in given["reasons"]:
+        assert reason[lang] in parts["reasons"] and f"{reason['points']:+}" in parts["reasons"]
+        assert reason[lang] not in parts["customer"]
+    assert all(each[lang] in parts["customer"] for each in given["customer_reasons"])
