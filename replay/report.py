@@ -104,6 +104,10 @@ def run_and_show(
     with Recorder(engine, out, features, dead, from_us, to_us, alerts) as recorder:
         seconds = drive(engine, inputs, recorder, console, batch, threads)
     show_summary(engine, recorder.totals, seconds, console)
+    if recorder.totals.events and not recorder.totals.decisions:
+        between = "" if from_us is None and to_us is None else " between --from and --to"
+        kinds = " or ".join(engine.pack.policy.decide)
+        console.print(f"Nothing was decided: the log has no {kinds}{between}.", style="yellow")
     if recorder.totals.dead and not dead:
         console.print("See why events were refused: --dead-letters FILE", style="yellow")
     unordered = any(isinstance(source, Input) for source in inputs) and not engine.pack.policy.ingest
@@ -190,7 +194,8 @@ def show_summary(engine: Engine, totals: Totals, seconds: float, console: Consol
     if not totals.complete:
         console.print("Stopped by Ctrl-C: the decisions written so far are complete and in order.", style="yellow")
     title = f"pack {engine.pack.name}, hash {engine.pack.hash[:12]}"
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    console.print(title, style="bold")
+    table = Table(show_header=False)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(justify="right", style="dim")

@@ -43,9 +43,11 @@ Check = Callable[[Any], str]
 class SettingsError(SekishoError):
     """Settings that will not do: every problem, one a line."""
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    def __init__(
+        self, problems: tuple[str, ...], fix: str = "mend these lines, then run: sekisho config check"
+    ) -> None:
         self.problems = problems
-        super().__init__("\n".join(problems), "mend these lines, then run: sekisho config check")
+        super().__init__("\n".join(problems), fix)
 
 
 def _text(value: Any) -> str:
@@ -183,7 +185,7 @@ def load_settings(file: Path, environment: Mapping[str, str] | None = None) -> S
         text = file.read_text("utf-8")
         raw = tomllib.loads(text)
     except FileNotFoundError as error:
-        raise SettingsError((f"{file}: there is no such file",)) from error
+        raise SettingsError((f"{file}: there is no such file",), "name the settings' file with --config") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError((f"{file}: not readable as TOML: {error}",)) from error
     return _Reader(file, text, raw, os.environ if environment is None else environment).settings()

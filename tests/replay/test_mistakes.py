@@ -91,6 +91,12 @@ def test_the_log_is_never_overwritten(sekisho, pack_folder, log):
     assert not out.exists()
 
 
+def test_a_range_that_holds_nothing_is_told(sekisho, pack_folder, log):
+    """A log that is there and a range that misses it is no error, and no silent table of zeros either."""
+    code, text = sekisho("replay", "run", pack_folder, log, "--from", "2027-01-01")
+    assert code == 0 and "Nothing was decided: the log has no payment between --from and --to." in text
+
+
 def test_an_event_without_its_arrival_is_refused(sekisho, pack_folder, log):
     """--arrived-at names what every event must have: with a typo in it the order would be anybody's guess."""
     code, text = sekisho("replay", "run", pack_folder, log, "--arrived-at", "recieved_at")

@@ -101,7 +101,7 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """No file, no traceback."""
-    with pytest.raises(SettingsError, match="there is no such file"):
+    with pytest.raises(SettingsError, match="there is no such file\n  fix: name the settings' file with --config"):
         load_settings(tmp_path / "none.toml", {})
 
 

@@ -253,6 +253,19 @@ def test_no_schedule_loses_doubles_or_changes_anything(delivery: str) -> None:
     assert seen["folded"] and seen["rebuilds"] and (seen["fencings"] or delivery == "at-least-once")
 
 
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_each_writer_has_an_epoch_of_its_own(delivery: str) -> None:
+    """L10: what an earlier writer sends late bears a lower epoch than its successor's records, and is void by that."""
+    world = World(0, delivery)
+    world.calm = True
+    for name in "ab":
+        world.cluster.produce(Send("payments", 0, None, b"payment"))
+        for _ in range(200):
+            world.turn(name)
+        world.lanes.pop(name).close()
+    assert [decode(message.value or b"").epoch for message in world.cluster.committed("journal")[0]] == [1, 2]
+
+
 # Planted bugs: each is what somebody could write in good faith.
 
 

@@ -15,6 +15,7 @@ from replay.sources import Input
 from rules.records import OUTCOMES
 from sekisho.batch import join
 from sekisho.decision import encode_decisions
+from tests.replay.backtest.conftest import START_US, write_log
 
 HOUR_US = 3_600_000_000
 
@@ -92,6 +93,17 @@ def tracks_of(engines, side, file, asked):
     place = project(log, engines[side])
     track = FeedbackTrack(engines[side], place, roles, history, asked.settle_after_us)
     return track, Track(engines[side], place), roles, join([chunk.batch for chunk in chunks])
+
+
+def test_a_payment_stands_where_its_first_event_stands(engines, tmp_path):
+    """An attempt may come twice under one payment_id: follow-ups belong to the first, and none precedes it."""
+    times = [START_US + k * HOUR_US for k in range(3)]
+    attempts = [
+        {"event_id": f"e{k}", "payment_id": name, "event_time": at, "recorded_at": at, "card_id": "c0", "amount": 5}
+        for k, (name, at) in enumerate(zip(("p0", "p1", "p0"), times, strict=True))
+    ]
+    track, *_ = tracks_of(engines, 0, write_log(tmp_path / "log.jsonl", attempts), Asked(feedback=True))
+    assert track.history.at.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("start", range(0, 60, 10))
