@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -242,7 +243,7 @@ def _meant(desk: EventDesk, mark: AlertMark) -> tuple[list[LabelEvent], str]:
     members = members_of(mark.group, desk.read([topics.alerts]))
     if not members.payments and not members.nameless:
         return [], f"nothing is labelled: no alert of the group is left on {topics.alerts}"
-    labels = labels_of(pack, wire_plan(compile_pack(pack)), mark, list(members.payments))
+    labels = labels_of(pack, wire_plan(compile_pack(pack, hash_key=os.urandom(16))), mark, list(members.payments))
     nameless = f"; {len(members.nameless):,} members have no payment_id" if members.nameless else ""
     return labels, f"{len(labels):,} payments are labelled {words[mark.disposition]}{nameless}"
 
