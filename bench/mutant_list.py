@@ -23,6 +23,7 @@ HOOKS = ("tests/streams/webhooks/test_outbox.py",)
 SCHEDULES = ("tests/streams/test_simulation.py::test_no_schedule_loses_doubles_or_changes_anything",)
 EPOCHS = ("tests/streams/test_simulation.py::test_each_writer_has_an_epoch_of_its_own",)
 FEEDBACK = ("tests/replay/backtest/test_feedback.py",)
+TRUTH = ("tests/replay/backtest/test_truth.py",)
 BACKTEST = ("tests/replay/backtest/test_backtest.py",)
 
 
@@ -447,11 +448,11 @@ MUTANTS = (
     # back-tests
     Mutant(
         "an alert that expires takes an analyst's time", "L8", "replay/backtest/budget.py",
-        "free_us = turn + takes_us if worked else free_us", "free_us = turn + takes_us", BACKTEST,
+        "free_us = turn + takes_us if worked else free_us", "free_us = turn + takes_us", TRUTH,
     ),
     Mutant(
         "what was applied last counts as recorded", "L8", "replay/backtest/truth.py",
-        "coalesce(arg_min(code, n),", "coalesce(arg_max(code, n),", BACKTEST,
+        "coalesce(arg_min(code, n),", "coalesce(arg_max(code, n),", TRUTH,
     ),
     Mutant(
         "a reversed verdict stands", "L8", "replay/backtest/truth.py",
@@ -477,6 +478,6 @@ MUTANTS = (
     ),
     Mutant(
         "a verdict that is to come counts as in", "L8", "replay/backtest/development.py",
-        "return np.append(later[1:], 1.0)", "return np.append(later[:-1], 1.0)", BACKTEST,
+        "return np.append(later[1:], 1.0)", "return np.append(later[:-1], 1.0)", TRUTH,
     ),
 )  # fmt: skip
