@@ -1,9 +1,9 @@
 """The benchmarks: python -m bench [JOB ...], all of them unless told; --small to try them in a minute.
 
 stages: every stage and the whole on the standard workload. windows, scores: these alone beside peers. kafka: a worker
-on a real broker beside Faust agents (needs Java and Maven). Others, with options of their own: python -m
-bench.features, bench.windows, bench.wire, bench.live, bench.webhooks, bench.soak, bench.detection,
-bench.reasons, bench.mutants.
+on a real broker beside Faust agents. streams: the windows job beside Kafka Streams and Flink. The last two need Java
+and Maven. Others, with options of their own: python -m bench.features, bench.windows, bench.wire, bench.live,
+bench.webhooks, bench.soak, bench.detection, bench.reasons, bench.mutants.
 """
 
 from __future__ import annotations

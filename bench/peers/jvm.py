@@ -13,7 +13,7 @@ from sekisho.testing.kafka import jars
 
 SOURCES = Path(__file__).parent / "java"
 PATIENCE_S = 400.0
-SETTLE_S = 12.0  # what is done when the last payment is, is committed within this
+SETTLE_S = 25.0  # what is done when the last payment is, is committed within this: Flink does it every 10 s
 OPENED = ("java.base/java.lang", "java.base/java.util", "java.base/java.time")  # Flink looks into these
 
 

@@ -25,7 +25,8 @@ public final class FlinkWindows {
         Progress.expect(Long.parseLong(args[4]), args[5]);
         StreamExecutionEnvironment flink = StreamExecutionEnvironment.getExecutionEnvironment();
         flink.setParallelism(1);
-        flink.enableCheckpointing(1_000, CheckpointingMode.EXACTLY_ONCE);
+        flink.enableCheckpointing(10_000, CheckpointingMode.EXACTLY_ONCE);
+        flink.getCheckpointConfig().setCheckpointStorage("file://" + args[5] + "-checkpoints");
         flink.getConfig().enableObjectReuse();
         KafkaSource<Payment> source = KafkaSource.<Payment>builder()
             .setBootstrapServers(args[0]).setTopics(args[2]).setGroupId(args[1])
