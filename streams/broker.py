@@ -5,7 +5,7 @@ streams/client.py keeps it with confluent-kafka; sekisho/testing/simulated_kafka
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -60,6 +60,13 @@ class Reader(Protocol):
         """Let go of all; never raises."""
 
 
+class Answer(Protocol):
+    """What becomes of a call that goes on beside the lane."""
+
+    def result(self, timeout: float | None = None) -> int | None:
+        """What the call returns, or raises. Raises TimeoutError while it goes on, after so many seconds."""
+
+
 class Writer(Protocol):
     """Writes in transactions (exactly once), or records one by one (at least once). All but close raise BrokerError."""
 
@@ -77,6 +84,9 @@ class Writer(Protocol):
 
     def append(self, send: Send) -> int:
         """Without a transaction: write one record and wait for its offset."""
+
+    def beside(self, call: Callable[[], int | None]) -> Answer:
+        """Begin one of the calls that wait for the brokers, and do not wait. No other call before its answer."""
 
     def close(self) -> None:
         """Let go; what is not confirmed may or may not count. Never raises."""

@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -263,6 +264,7 @@ class KafkaWriter:
         self.counts: dict[str, int] = {}
         self.offset: int | None = None
         self.failure: tuple[KafkaError, str] | None = None
+        self.waiting = ThreadPoolExecutor(1, "writer")
         if transactional:
             with telling():
                 producer.list_topics(timeout=_REQUEST_S)  # connected first, it begins 0.5 s sooner
@@ -287,12 +289,12 @@ class KafkaWriter:
 
     def commit(self) -> int | None:
         """Commit, trying again while the answer is open. The offset of the record sent last, if it was told."""
-        deadline = time.monotonic() + _REQUEST_S
+        producer, deadline = self.producer, time.monotonic() + _REQUEST_S
         while True:
             try:
                 with telling(self._told):
-                    self.producer.commit_transaction(_REQUEST_S)
-                    self.producer.poll(0)
+                    producer.commit_transaction(_REQUEST_S)
+                    producer.poll(0)
                 return self.offset
             except BrokerError as error:
                 if not retriable(error) or time.monotonic() > deadline:
@@ -315,8 +317,13 @@ class KafkaWriter:
             raise BrokerError("acknowledged without an offset")
         return self.offset
 
+    def beside(self, call: Callable[[], int | None]) -> Future[int | None]:
+        """Run a call in a thread that only waits: librdkafka does the work, and no lock is held meanwhile."""
+        return self.waiting.submit(call)
+
     def close(self) -> None:
         """Drop what is queued and in flight, and let the client end aside."""
+        self.waiting.shutdown(wait=False)
         producer, self.producer = self.producer, None
         if producer is not None:
             producer.purge()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +46,8 @@ class FoldStatus:
 class Fold:
     """A scorer, its place, and the clients that bring it the journal and the inputs; the scorer when a place is known.
 
-    pending: a batch that is decided ahead of the place.   unconfirmed: sequence and outputs of the last batch, while no
-    later record says that they are on their topics (delivery at least once).
+    pending: batches that are decided ahead of the place, the oldest first.   unconfirmed: sequence and outputs of the
+    last batch, while no later record says that they are on their topics (delivery at least once).
     """
 
     broker: Broker
@@ -56,7 +57,7 @@ class Fold:
     settings: LaneSettings
     log: Callable[[str], None]
     place: Place | None = None
-    pending: Pending | None = None
+    pending: deque[Pending] = field(default_factory=deque)
     unconfirmed: tuple[int, Outputs] | None = None
     status: FoldStatus = field(default_factory=FoldStatus)
     _scorer: Scorer | None = None
@@ -112,44 +113,52 @@ class Fold:
             return False
         if self.unconfirmed is not None and entry.record.confirmed >= self.unconfirmed[0]:
             self.unconfirmed = None
-        if self.pending is not None:
-            self._resolve(self.pending, entry)
+        if self.pending:
+            self._resolve(self.pending[0], entry)
         else:
-            if saving:
+            if saving and self.is_level:
                 self._save_when_due(active=False)
             self._fold(place, entry)
         return True
 
-    def decide(self) -> Pending | None:
-        """Decide what has arrived, ahead of the journal; None when nothing has."""
-        self._save_when_due(active=True)
-        self._take_over(self._warm(active=True))
+    @property
+    def is_level(self) -> bool:
+        """True when the state is that of the place, and no outputs are open."""
+        return not self.pending and self.unconfirmed is None
+
+    def decide(self, limit: int, wait_s: float) -> Pending | None:
+        """Decide what has arrived, ahead of the journal; None when nothing has, or the place must catch up first."""
+        if self.is_level:
+            self._save_when_due(active=True)
+            self._take_over(self._warm(active=True))
+        elif self._waits_for_level():
+            return None
         if self.switching.near(self.at()):
             return None
-        place, feed, now = self.at(), self._inputs(), self.broker.now()
+        feed, now = self._inputs(), self.broker.now()
         if now - self._partitions_at > _NEW_PARTITIONS_S and set(self._partitions()) != set(feed.queues):
             self._close_feed()
             feed = self._inputs()
-        part = feed.ready(self.settings.batch_events, now)
+        part = feed.ready(limit, now)
         if part is None:
-            feed.fill(self.settings.batch_events, IDLE_S, now)
-            part = feed.ready(self.settings.batch_events, self.broker.now())
+            feed.fill(self.settings.batch_events, wait_s, now)
+            part = feed.ready(limit, self.broker.now())
         else:
             feed.fill(self.settings.batch_events, 0.0, now)
         if part is None:
             return None
         outputs = self.scorer.decide(part.messages)
         self._decided += len(part.messages)
-        self.pending = Pending(len(part.messages), part.ranges, outputs, outputs.chain(place.chain))
-        return self.pending
+        before = self.pending[-1].chain if self.pending else self.at().chain
+        pending = Pending(len(part.messages), part.ranges, outputs, outputs.chain(before))
+        self.pending.append(pending)
+        return pending
 
-    def advance(self, record: JournalRecord, offset: int | None) -> None:
-        """The pending batch counts: its record has been written, at `offset` of the journal if that is known."""
-        assert self.pending is not None
-        self.place = self.at().after(record, offset)
-        self.unconfirmed = None if record.confirmed >= record.sequence else (record.sequence, self.pending.outputs)
-        self.status.watermark_us = record.watermark_us
-        self.pending = None
+    def advance(self, record: JournalRecord, offset: int | None) -> Pending:
+        """The oldest pending batch counts: its record has been written, at `offset` of the journal if that is known."""
+        pending = self.pending.popleft()
+        self._passed(record, offset, pending.outputs)
+        return pending
 
     def close_tail(self) -> None:
         """Read the journal anew from the place on, next time."""
@@ -186,25 +195,23 @@ class Fold:
             self._differs(record)
             return
         self.status.folded += 1
-        self._passed(entry, outputs)
+        self.tail().pop()
+        self._passed(record, entry.offset, outputs)
         self._warm(active=False)
 
     def _resolve(self, pending: Pending, entry: Entry) -> None:
         """The journal goes on: with the batch whose fate was unknown, or otherwise."""
         if pending.is_told_by(entry.record):
-            self.pending = None
-            self._passed(entry, pending.outputs)
+            self.tail().pop()
+            self.advance(entry.record, entry.offset)
         else:
             self.log(f"another lane has decided batch {entry.record.sequence} otherwise: the state is rebuilt")
             self._restore(trust=True)
 
-    def _passed(self, entry: Entry, outputs: Outputs) -> None:
-        record = entry.record
-        self.tail().pop()
-        self.place = self.at().after(record, entry.offset)
+    def _passed(self, record: JournalRecord, offset: int | None, outputs: Outputs) -> None:
+        self.place = self.at().after(record, offset)
         self.status.watermark_us = record.watermark_us
-        if record.confirmed < record.sequence:
-            self.unconfirmed = (record.sequence, outputs)
+        self.unconfirmed = None if record.confirmed >= record.sequence else (record.sequence, outputs)
 
     def _differs(self, record: JournalRecord) -> None:
         self.status.differences += 1
@@ -220,13 +227,17 @@ class Fold:
         self.close()
         self.switching.drop()
         self.status.rebuilds += 1
-        self.pending = self.unconfirmed = None
+        self.pending.clear()
+        self.unconfirmed = None
         self._scorer, self.place = self.snapshots.load(trust)
 
     def _save_when_due(self, active: bool) -> None:
-        # Here no outputs are open that a snapshot would lack: a batch's record confirms all before it.
         if self.snapshots.due(self.broker.now(), active):
             self.snapshots.save(self.scorer, self.at(), self.broker.now(), active)
+
+    def _waits_for_level(self) -> bool:
+        """Whether a snapshot or another pack's turn needs the state of the place: running ahead would put it off."""
+        return self.snapshots.due(self.broker.now(), True) or self.switching.open(self.scorer.pack) is not None
 
     def _warm(self, active: bool) -> Scorer | None:
         """A slice of work for the pack that is asked for; its scorer when it is level."""
@@ -241,8 +252,7 @@ class Fold:
     def _inputs(self) -> Feed:
         if self._feed is None:
             positions: dict[Partition, int | None] = dict(self.at().positions)
-            if self.pending is not None:
-                positions |= {(r.topic, r.partition): r.end for r in self.pending.ranges}
+            positions |= {(r.topic, r.partition): r.end for pending in self.pending for r in pending.ranges}
             partitions = self._partitions()
             if gone := sorted(positions.keys() - set(partitions)):
                 raise LostRecordsError(

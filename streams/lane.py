@@ -4,7 +4,7 @@ A lane follows the journal until it leads and has read it to its end; then it wr
 
     not leading:  read the journal -> fold the batch that it names -> compare the chain of hashes
     leading:      open a writer, which fences the lane before -> read the journal to its end, as above
-                  -> take what has arrived -> decide -> publish
+                  -> take what has arrived -> decide -> publish, and decide the next while the brokers commit
 
 Crash-only: after any error of a client, new clients are made and the journal's end says what has happened. A batch
 whose fate is unknown is kept with its outputs: the journal holds it, or the same bytes are sent again. Where another
@@ -14,23 +14,33 @@ Exactly once, a batch's outputs and its record are one transaction. At least onc
 is acknowledged at the very offset behind what the lane has read, it counts, and the outputs follow. At another offset
 somebody else has written: the journal is read again before any output is sent. A lane that becomes active sends the
 outputs of the last batch again, as no later record confirms them.
+
+One flight is in the air: a transaction, a record, or outputs. What comes meanwhile is decided meanwhile; in one
+transaction leave all batches that are decided, each with a record of its own. Without transactions a record leaves
+alone: where it proves void, so would those that rely on it, and no reader could tell. A lane that no longer leads
+brings out what it has decided before it follows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 
 from sekisho.journal import JournalRecord
 from sekisho.settings import LaneSettings, TopicSettings
-from streams.broker import Broker, BrokerError, FencedError, Leadership, Partition, Send, Writer
-from streams.fold import Fold
+from streams.broker import Answer, Broker, BrokerError, FencedError, Leadership, Partition, Send, Writer
+from streams.fold import IDLE_S, Fold
+from streams.journal_tail import Place
 from streams.outputs import Packs, Pending, Snapshots
 
 FOLLOWING, TAKING_OVER, ACTIVE, WAITING = "following", "taking over", "active", "waiting"
 _BACKOFF_S = (0.02, 0.5)
 _CALM_S = 5.0  # so long without an error, and the next one is the first of a new series
 _TELL_AGAIN_S = 30.0
+_PATIENCE_S = 0.05  # of a turn that has nothing to do but to wait for an answer
+_YIELD_S = 0.0005  # the thread that waits for the brokers needs the interpreter to begin
 
 
 @dataclass
@@ -57,6 +67,15 @@ class LaneStatus:
     turn_at_s: float = float("-inf")
 
 
+@dataclass(frozen=True)
+class Flight:
+    """What is on its way to the brokers since `began`: the oldest pending batches' records, or outputs alone."""
+
+    records: tuple[JournalRecord, ...]
+    answer: Answer
+    began: float
+
+
 class Lane:
     """See the module. Whoever owns it calls turn() again and again from one thread, then close()."""
 
@@ -73,8 +92,12 @@ class Lane:
         self.fold = Fold(broker, packs, snapshots, topics, settings, log)
         self.transactional = settings.delivery == "exactly-once"
         self.status = LaneStatus()
+        self.settings = settings
         self._leadership: Leadership | None = None
         self._writer: Writer | None = None
+        self._flight: Flight | None = None
+        self._usual_s = 0.0  # how long a flight takes
+        self._is_behind = False  # more had arrived than the last batch could hold
         self._writable = False  # the journal is read to its end behind this writer
         self._epoch = 0  # of this writer's records
         self._next = 0  # the journal's next offset, as far as is known (delivery at least once)
@@ -97,7 +120,12 @@ class Lane:
             )
 
     def close(self) -> None:
-        """Let go of everything; another lane takes over at once."""
+        """Bring out what is decided, and let go of everything; another lane takes over at once."""
+        try:
+            while self._writer is not None and self._is_busy:
+                self._work(self._writer, deciding=False)
+        except BrokerError as error:
+            self.log(f"{type(error).__name__}: {error}")
         self._close_writer()
         self.fold.close()
         self._leave()
@@ -105,7 +133,9 @@ class Lane:
     def _turn(self) -> None:
         leads = self._leads()
         self.status.phase = FOLLOWING if not leads else ACTIVE if self._writable else TAKING_OVER
-        if not leads:
+        if self._writer is not None and not leads and self._is_busy:
+            self._work(self._writer, deciding=False)
+        elif not leads:
             self._close_writer()
             self.fold.follow(saving=True)
         elif self._writer is None:
@@ -113,9 +143,7 @@ class Lane:
         elif not self._writable:
             self._take_over(self._writer)
         else:
-            pending = self.fold.pending or self.fold.decide()
-            if pending is not None:
-                self._publish(self._writer, pending)
+            self._work(self._writer, deciding=True)
             self.broker.note_positions(self.fold.at().positions)
 
     def _leads(self) -> bool:
@@ -166,28 +194,12 @@ class Lane:
         if self.fold.follow(saving=False) or not self.fold.tail().at_end:
             return
         self._epoch, self._next = self.fold.at().epoch + 1, self.fold.tail().offset
-        self._send_unconfirmed(writer)
+        self._send_again(writer)
         self.fold.close_tail()
         self._writable = True
 
-    def _publish(self, writer: Writer, pending: Pending) -> None:
-        record = self._record(pending)
-        entry = Send(self.topics.journal, 0, None, record.encode())
-        if self.transactional:
-            writer.begin()
-            writer.send([*pending.outputs.sends(), entry])
-            offset = writer.commit()
-        else:
-            offset = writer.append(entry)
-            if offset != self._next:
-                self._writable = False
-                return
-            self._next = offset + 1
-        self.fold.advance(record, offset)
-        self._count(pending)
-        self._send_unconfirmed(writer)
-
-    def _send_unconfirmed(self, writer: Writer) -> None:
+    def _send_again(self, writer: Writer) -> None:
+        """Outputs of whoever led before, which no record says to be out."""
         if self.fold.unconfirmed is None:
             return
         sends = self.fold.unconfirmed[1].sends()
@@ -200,29 +212,111 @@ class Lane:
             writer.flush()
         self.fold.unconfirmed = None
 
-    def _record(self, pending: Pending) -> JournalRecord:
-        place, scorer, outputs = self.fold.at(), self.fold.scorer, pending.outputs
-        sequence = place.sequence + 1
+    @property
+    def _is_busy(self) -> bool:
+        """True while something that is decided is not out."""
+        return self._flight is not None or (self._writable and not self.fold.is_level)
+
+    def _work(self, writer: Writer, deciding: bool) -> None:
+        """Let all that is decided take off, or wait for what is in the air; decide what has arrived meanwhile."""
+        if self._flight is None:
+            if deciding and self.fold.is_level:
+                self._decide(self.settings.batch_events, IDLE_S)
+            self._flight = self._take_off(writer)
+            return
+        room = self._room() if deciding else 0
+        try:
+            offset = self._flight.answer.result(self._patience_s() if room > 0 else _PATIENCE_S)
+        except TimeoutError:
+            if room > 0:
+                self._decide(room, 0.0)
+            return
+        self._land(self._flight, offset)
+
+    def _decide(self, limit: int, wait_s: float) -> None:
+        batch = self.fold.decide(limit, wait_s)
+        self._is_behind = batch is not None and batch.events == limit
+
+    def _room(self) -> int:
+        """How many events may be decided while a flight is in the air: what leaves together is one batch's worth."""
+        aloft = len(self._flight.records) if self._flight else 0
+        ahead = sum(batch.events for batch in islice(self.fold.pending, aloft, None))
+        return self.settings.batch_events - ahead if self.transactional or not ahead else 0
+
+    def _patience_s(self) -> float:
+        """What comes in the first half of a flight is decided in the second; a backlog is decided at once."""
+        return _YIELD_S if self._is_behind else self._usual_s / 2
+
+    def _take_off(self, writer: Writer) -> Flight | None:
+        """Send open outputs, else pending batches."""
+        if self.fold.unconfirmed is not None:
+            writer.send(self.fold.unconfirmed[1].sends())
+            return Flight((), writer.beside(writer.flush), self.broker.now())
+        if batches := self._leaving():
+            records = self._records(batches)
+            return Flight(records, writer.beside(self._publish(writer, batches, records)), self.broker.now())
+        return None
+
+    def _leaving(self) -> Sequence[Pending]:
+        """The pending batches that leave together."""
+        return tuple(islice(self.fold.pending, None if self.transactional else 1))
+
+    def _publish(
+        self, writer: Writer, batches: Sequence[Pending], records: Sequence[JournalRecord]
+    ) -> Callable[[], int | None]:
+        """Send what belongs together; the call that waits until it counts."""
+        entries = [Send(self.topics.journal, 0, None, record.encode()) for record in records]
+        if not self.transactional:
+            return partial(writer.append, entries[0])
+        writer.begin()
+        writer.send([*(send for batch in batches for send in batch.outputs.sends()), *entries])
+        return writer.commit
+
+    def _land(self, flight: Flight, offset: int | None) -> None:
+        """The flight's batches count, or its outputs are out."""
+        self._flight = None
+        self._usual_s += (self.broker.now() - flight.began - self._usual_s) / 8
+        if not flight.records:
+            self.fold.unconfirmed = None
+            return
+        if not self.transactional:
+            self._next += len(flight.records)
+            if offset != self._next - 1:
+                self._writable = False  # somebody else has written, too
+                return
+        for record in flight.records:
+            last = record is flight.records[-1]
+            self._count(self.fold.advance(record, offset if last else None))
+
+    def _records(self, batches: Iterable[Pending]) -> tuple[JournalRecord, ...]:
+        place, records = self.fold.at(), list[JournalRecord]()
+        for batch in batches:
+            records.append(self._record(place, batch))
+            place = place.after(records[-1], None)
+        return tuple(records)
+
+    def _record(self, place: Place, batch: Pending) -> JournalRecord:
+        scorer, sequence = self.fold.scorer, place.sequence + 1
         switched = place.pack not in ("", scorer.pack)
         return JournalRecord(
             sequence=sequence,
             epoch=self._epoch,
-            confirmed=sequence if self.transactional else sequence - 1,
+            confirmed=sequence if self.transactional else place.sequence,
             pack=scorer.pack,
-            ranges=pending.ranges,
-            counts=outputs.counts,
-            watermark_us=outputs.watermark_us,
-            chain=pending.chain,
+            ranges=batch.ranges,
+            counts=batch.outputs.counts,
+            watermark_us=batch.outputs.watermark_us,
+            chain=batch.chain,
             since=sequence if switched else place.since,
             before=place.pack if switched else place.before,
             cold=scorer.cold,
             seed=place.seed,
         )
 
-    def _count(self, pending: Pending) -> None:
-        status, (decisions, alerts, dead) = self.status, pending.outputs.counts
+    def _count(self, batch: Pending) -> None:
+        status, (decisions, alerts, dead) = self.status, batch.outputs.counts
         status.batches += 1
-        status.events += pending.events
+        status.events += batch.events
         status.decisions += decisions
         status.alerts += alerts
         status.dead_letters += dead
@@ -231,7 +325,7 @@ class Lane:
         if self._writer is not None:
             self._writer.close()
             self.fold.close_tail()
-        self._writer, self._writable = None, False
+        self._writer, self._writable, self._flight = None, False, None
 
     def _leave(self) -> None:
         if self._leadership is not None:

@@ -1,7 +1,7 @@
 """A small Kafka in memory for deterministic simulation: transactions, fencing, last stable offsets, leadership, faults.
 
     cluster = Cluster({"payments": 2, "journal": 1, ...})
-    broker = SimulatedBroker(cluster, "lane", trouble, late)    # keeps streams.broker.Broker
+    broker = SimulatedBroker(cluster, "lane", trouble, late, slow)    # keeps streams.broker.Broker
     cluster.produce("payments", 0, value=b"...")
 
 `trouble(op)` is called before and after whatever a real client does over the network. It may raise BrokerError
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from sekisho.log import Message
 from streams.broker import BrokerError, FencedError, LostRecordsError, Partition, Polled, Send
@@ -124,10 +125,19 @@ class Cluster:
 
 
 class SimulatedBroker:
-    """One lane's clients. `late()` is true when what a reader asked for has not arrived yet."""
+    """One lane's clients. `late()` is true when what a reader asked for has not arrived yet, `slow()` when the answer
+    to a call beside the lane has not."""
 
-    def __init__(self, cluster: Cluster, transactional_id: str, trouble: Trouble, late: Callable[[], bool]) -> None:
-        self.cluster, self.transactional_id, self.trouble, self.late = cluster, transactional_id, trouble, late
+    def __init__(
+        self,
+        cluster: Cluster,
+        transactional_id: str,
+        trouble: Trouble,
+        late: Callable[[], bool],
+        slow: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.cluster, self.transactional_id, self.trouble = cluster, transactional_id, trouble
+        self.late, self.slow = late, slow
 
     def now(self) -> float:
         return self.cluster.clock
@@ -240,12 +250,46 @@ class SimulatedWriter:
         self.broker.trouble("append done")
         return offset
 
+    def beside(self, call: Callable[[], int | None]) -> SimulatedAnswer:
+        return SimulatedAnswer(self.broker, call)
+
     def close(self) -> None:
         pass
 
     def _fenced(self) -> None:
         if self.epoch and self.epoch != self.broker.cluster.fences[self.broker.transactional_id]:
             raise FencedError("a newer producer has the transactional id")
+
+
+class SimulatedAnswer:
+    """An answer that is late for a while. The call takes effect at once, or only when its answer is there."""
+
+    def __init__(self, broker: SimulatedBroker, call: Callable[[], int | None]) -> None:
+        self.broker = broker
+        self.found = None if broker.slow() else _outcome(call)
+        self.call = call
+
+    def result(self, timeout: float | None = None) -> int | None:
+        """Keeps streams.broker.Answer."""
+        if self.broker.slow():
+            self.broker.cluster.clock += timeout or 0.0
+            raise TimeoutError
+        if self.found is None:
+            self.found = _outcome(self.call)
+        return self.found()
+
+
+def _outcome(call: Callable[[], int | None]) -> Callable[[], int | None]:
+    """What the call comes to, to be told later."""
+    try:
+        value = call()
+    except BrokerError as error:
+        return partial(_raise, error)
+    return lambda: value
+
+
+def _raise(error: BrokerError) -> int | None:
+    raise error
 
 
 class SimulatedLeadership:

@@ -33,10 +33,17 @@ class Switching:
         """True while so little is missing that the lane had better wait for it."""
         return self.warming is not None and place.sequence - self.warming.place.sequence <= NEAR
 
-    def asked(self, running: str, place: Place, most: int, active: bool) -> Scorer | None:
-        """Work, at most about so many events, towards what people ask for; for an active lane the scorer when level."""
+    def open(self, running: str) -> Request | None:
+        """What people ask for beside the running pack, unless it was refused."""
         request = self.packs.wanted()
         if request is None or request.pack == running or (self.refused and self.refused[0].id == request.id):
+            return None
+        return request
+
+    def asked(self, running: str, place: Place, most: int, active: bool) -> Scorer | None:
+        """Work, at most about so many events, towards what people ask for; for an active lane the scorer when level."""
+        request = self.open(running)
+        if request is None:
             self.drop()
             return None
         try:

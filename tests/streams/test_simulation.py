@@ -5,7 +5,7 @@ A schedule that fails prints its seed; `run(seed, delivery)` replays it.
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -23,7 +23,7 @@ from streams.broker import BrokerError, Send, Writer
 from streams.feed import Feed
 from streams.fold import Fold
 from streams.journal_tail import Place
-from streams.lane import Lane
+from streams.lane import Flight, Lane
 from streams.outputs import Outputs, Pending, Request, Scorer
 from streams.simulated import Cluster, SimulatedBroker, Transaction
 from streams.switching import Switching
@@ -55,6 +55,7 @@ class World:
         self.last: dict[tuple[str, int], int] = {}
         self.rates = {fault: self.random.choice([0.0, 0.01, 0.04]) for fault in ("kill", "lose", "stop", "expire")}
         self.rates["late"] = self.random.choice([0.0, 0.3])
+        self.rates["slow"] = self.random.choice([0.0, 0.3, 0.8])
         self.lanes: dict[str, Lane] = {}
         self.stopped: set[str] = set()
         self.faults: Counter[str] = Counter()
@@ -107,7 +108,7 @@ class World:
         if name in self.stopped:
             return
         if name not in self.lanes:
-            broker = SimulatedBroker(self.cluster, "lane", lambda op: self.trouble(name, op), self.late)
+            broker = SimulatedBroker(self.cluster, "lane", lambda op: self.trouble(name, op), self.late, self.slow)
             kept = Kept(self.shelf)
             packs = Offered(kept, lambda: self.wanted, self.late)
             self.lanes[name] = self.lane(broker, packs, kept, TOPICS, self.settings)
@@ -120,6 +121,9 @@ class World:
 
     def late(self) -> bool:
         return not self.calm and self.random.random() < self.rates["late"]
+
+    def slow(self) -> bool:
+        return not self.calm and self.random.random() < self.rates["slow"]
 
     def trouble(self, name: str, op: str) -> None:
         if self.calm:
@@ -152,7 +156,7 @@ class World:
     def finished(self) -> bool:
         """True when the active lane has decided all there is, and it is out."""
         active = [lane for lane in self.lanes.values() if lane.status.phase == "active"]
-        if not active or active[0].fold.pending or active[0].fold.unconfirmed:
+        if not active or not active[0].fold.is_level:
             return False
         wanted = self.wanted is None or self.wanted.pack in (active[0].fold.pack, "x" * 64)
         return wanted and dict(active[0].fold.at().positions) == self.last
@@ -284,7 +288,7 @@ def _opens_blindly(lane: Lane) -> None:
 
 def _forgets(lane: Lane, error: BrokerError) -> None:
     """What was not confirmed did not happen; the state is good enough."""
-    lane.fold.pending = None
+    lane.fold.pending.clear()
     RECOVER(lane, error)
 
 
@@ -297,20 +301,30 @@ def _reads_before_fencing(lane: Lane) -> None:
     lane.fold._tail = tail
 
 
-def _commits_apart(lane: Lane, writer: Writer, pending: Pending) -> None:
+def _commits_apart(
+    lane: Lane, writer: Writer, batches: Sequence[Pending], records: Sequence[JournalRecord]
+) -> Callable[[], int | None]:
     """Outputs first, the journal when they are safe."""
-    if lane.transactional:
-        writer.begin()
-        writer.send(pending.outputs.sends())
-        writer.commit()
-        silent = replace(pending, outputs=Outputs((), (), (), pending.outputs.watermark_us))
-        lane.fold.pending = silent
-    PUBLISH(lane, writer, lane.fold.pending or pending)
+    writer.begin()
+    writer.send([send for batch in batches for send in batch.outputs.sends()])
+    writer.commit()
+    silent = Outputs((), (), (), None)
+    lane.fold.pending = deque(replace(batch, outputs=silent) for batch in lane.fold.pending)
+    return PUBLISH(lane, writer, tuple(lane.fold.pending), records)
 
 
 def _feeds_from_the_place(fold: Fold) -> Feed:
     """Inputs are read from the place on, even when a batch is decided ahead of it."""
-    pending, fold.pending = fold.pending, None
+    pending, fold.pending = fold.pending, deque()
+    try:
+        return INPUTS(fold)
+    finally:
+        fold.pending = pending
+
+
+def _reads_on_behind_the_first(fold: Fold) -> Feed:
+    """There is one batch ahead of the place, as ever."""
+    pending, fold.pending = fold.pending, deque(list(fold.pending)[:1])
     try:
         return INPUTS(fold)
     finally:
@@ -319,30 +333,76 @@ def _feeds_from_the_place(fold: Fold) -> Feed:
 
 def _sends_once(lane: Lane, writer: Writer) -> None:
     """What is journalled has surely been sent."""
-    if lane._writable:
-        SEND_UNCONFIRMED(lane, writer)
     lane.fold.unconfirmed = None
 
 
-def _asks_nobody(lane: Lane, writer: Writer, pending: Pending) -> None:
-    """The record is acknowledged, so it counts."""
-    lane._next = len(lane.broker.cluster.logs["journal", 0].records)
-    PUBLISH(lane, writer, pending)
+def _leave_together(lane: Lane) -> Sequence[Pending]:
+    """All that is pending leaves together, with or without a transaction."""
+    return tuple(lane.fold.pending)
 
 
-def _saves_ahead(fold: Fold) -> Pending | None:
+def _appends_all(
+    lane: Lane, writer: Writer, batches: Sequence[Pending], records: Sequence[JournalRecord]
+) -> Callable[[], int | None]:
+    """One record after the other, and one wait for all."""
+    calls = [PUBLISH(lane, writer, batches, [record]) for record in records]
+    return lambda: [call() for call in calls][-1]
+
+
+def _decides_on(lane: Lane) -> int:
+    """There is always room."""
+    return lane.settings.batch_events
+
+
+def _asks_nobody(lane: Lane, flight: Flight, offset: int | None) -> None:
+    """The records are acknowledged, so they count."""
+    if flight.records and offset is not None:
+        lane._next = offset + 1 - len(flight.records)
+    LAND(lane, flight, offset)
+
+
+def _lands_everything(lane: Lane, flight: Flight, offset: int | None) -> None:
+    """The answer is there, so what is pending counts."""
+    LAND(lane, replace(flight, records=lane._records(lane.fold.pending)) if flight.records else flight, offset)
+
+
+def _counts_on_it(lane: Lane, writer: Writer) -> Flight | None:
+    """A commit that was asked for will come: why wait for its answer?"""
+    flight = TAKE_OFF(lane, writer)
+    for record in flight.records if flight else ():
+        lane.fold.advance(record, None)
+    return replace(flight, records=()) if flight else None
+
+
+def _chains_to_the_place(fold: Fold, limit: int, wait_s: float) -> Pending | None:
+    """A batch is chained to the last record of the journal."""
+    batch = DECIDE(fold, limit, wait_s)
+    if batch is not None:
+        fold.pending[-1] = replace(batch, chain=batch.outputs.chain(fold.at().chain))
+    return batch
+
+
+def _switches_ahead(fold: Fold, limit: int, wait_s: float) -> Pending | None:
+    """A pack that is level with the place is level."""
+    fold._take_over(fold._warm(active=True))
+    return DECIDE(fold, limit, wait_s)
+
+
+def _saves_ahead(fold: Fold, limit: int, wait_s: float) -> Pending | None:
     """A snapshot of the state as it is, at the place as it is."""
-    pending = DECIDE(fold)
-    if pending is not None and fold.snapshots.due(fold.broker.now(), True):
+    batch = DECIDE(fold, limit, wait_s)
+    if batch is not None and fold.snapshots.due(fold.broker.now(), True):
         fold.snapshots.save(fold.scorer, fold.at(), fold.broker.now(), True)
-    return pending
+    return batch
 
 
-def _sends_before_the_journal(lane: Lane, writer: Writer, pending: Pending) -> None:
+def _sends_before_the_journal(
+    lane: Lane, writer: Writer, batches: Sequence[Pending], records: Sequence[JournalRecord]
+) -> Callable[[], int | None]:
     """Without transactions: outputs first, so that nobody waits for the journal."""
-    writer.send(pending.outputs.sends())
+    writer.send([send for batch in batches for send in batch.outputs.sends()])
     writer.flush()
-    PUBLISH(lane, writer, pending)
+    return PUBLISH(lane, writer, batches, records)
 
 
 def _merges_by_partition(heads: Sequence[Sequence[Message]]) -> tuple[object, list[Message]]:
@@ -368,7 +428,7 @@ def _carries_over(fold: Fold, scorer: Scorer | None) -> None:
 
 
 RECOVER, OPEN_WRITER, PUBLISH = Lane._recover, Lane._open_writer, Lane._publish
-SEND_UNCONFIRMED = Lane._send_unconfirmed
+LAND, TAKE_OFF = Lane._land, Lane._take_off
 INPUTS, DECIDE, TAKE_OVER = Fold._inputs, Fold.decide, Fold._take_over
 TOWARDS = Switching._towards
 BOTH, ONCE, LEAST = ("exactly-once", "at-least-once"), ("exactly-once",), ("at-least-once",)
@@ -383,8 +443,14 @@ BOTH, ONCE, LEAST = ("exactly-once", "at-least-once"), ("exactly-once",), ("at-l
         (ONCE, {"Lane._publish": _commits_apart}),
         (BOTH, {"Fold._inputs": _feeds_from_the_place}),
         (ONCE, {"Fold.decide": _saves_ahead}),
-        (LEAST, {"Lane._send_unconfirmed": _sends_once}),
-        (LEAST, {"Lane._publish": _asks_nobody}),
+        (BOTH, {"Fold._inputs": _reads_on_behind_the_first}),
+        (BOTH, {"Fold.decide": _chains_to_the_place}),
+        (BOTH, {"Fold.decide": _switches_ahead}),
+        (ONCE, {"Lane._land": _lands_everything}),
+        (ONCE, {"Lane._take_off": _counts_on_it}),
+        (LEAST, {"Lane._send_again": _sends_once}),
+        (LEAST, {"Lane._leaving": _leave_together, "Lane._room": _decides_on, "Lane._publish": _appends_all}),
+        (LEAST, {"Lane._land": _asks_nobody}),
         (LEAST, {"Lane._publish": _sends_before_the_journal}),
         (BOTH, {"merge": _merges_by_partition}),
         (BOTH, {"Switching._towards": _switches_when_near}),
