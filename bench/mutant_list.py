@@ -427,7 +427,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lane goes on behind another's record", "L10", "streams/lane.py",
-        "            if offset != self._next:\n", "            if offset < self._next:\n", SCHEDULES,
+        "            if offset != self._next - 1:\n", "            if offset < self._next - 1:\n", SCHEDULES,
     ),
     Mutant(
         "a new writer has the old one's epoch", "L10", "streams/lane.py",
@@ -435,11 +435,15 @@ MUTANTS = (
     ),
     Mutant(
         "a rebuilt state keeps the batch ahead of it", "L12", "streams/fold.py",
-        "        self.pending = self.unconfirmed = None\n", "        self.unconfirmed = None\n", SCHEDULES,
+        "        self.pending.clear()\n        self.unconfirmed = None\n", "        self.unconfirmed = None\n", SCHEDULES,
     ),
     Mutant(
         "a standby forgets what may not be out", "L10", "streams/fold.py",
         "if record.confirmed < record.sequence:", "if record.confirmed < record.sequence - 1:", SCHEDULES,
+    ),
+    Mutant(
+        "a batch is chained past the one before it", "L10", "streams/fold.py",
+        "before = self.pending[-1].chain if self.pending else self.at().chain", "before = self.at().chain", SCHEDULES,
     ),
     Mutant(
         "the simulated cluster fences nobody", "L10", "streams/simulated.py",
