@@ -61,8 +61,8 @@ Payments = Sequence[tuple[bytes, int]]  # JSON, and when the log took it: millis
 
 
 def demo_payments(n: int, folder: Path) -> Payments:
-    """Payments for the demo pack, at most those among a million events: about 320,000."""
-    file, made = folder / "world.jsonl", min(n * 4, 1_000_000)
+    """Payments for the demo pack, at most those among two million events: about 640,000."""
+    file, made = folder / "world.jsonl", min(n * 4, 2_000_000)
     world_of(made).write_jsonl(file, made)
     return [(line, 0) for line in file.read_bytes().splitlines() if b'"type":"payment"' in line][:n]
 

@@ -30,9 +30,9 @@ class WorkerProcess:
         self.config.write_text(f"{settings}[web]\nport = {self.port}\n", "utf-8")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start the process; it is up when status() says something."""
-        command = [sys.executable, "-m", "sekisho", "worker", "--config", str(self.config)]
+    def start(self, *options: str) -> None:
+        """Start the process; it is up when status() says something. options: of `sekisho worker`."""
+        command = [sys.executable, "-m", "sekisho", "worker", "--config", str(self.config), *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
