@@ -275,7 +275,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path, broker: KafkaBroker, pref
         total = bank.count
         for receiver in (steady, flaky):
             until(
-                lambda receiver=receiver: len(set(receiver.sequences())) >= total, 120,
+                lambda receiver=receiver: len(set(receiver.sequences())) >= total, 600,  # a breaker may open
                 lambda: (seed, total, len(set(steady.sequences())), len(set(flaky.sequences())), worker.words()),
             )  # fmt: skip
         until(lambda: len(undelivered(worker.settings)) >= total, 60, lambda: (seed, worker.words()))
