@@ -35,7 +35,7 @@ def by_python(secret: str, headers: dict[str, str], body: bytes) -> str:
 def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that holds the reference library; $SEKISHO_STANDARDWEBHOOKS_JS names one that is there already.
 
-    Without Node.js and npm it cannot judge: skipped, unless SEKISHO_REQUIRE_JAVASCRIPT=1, as in continuous integration.
+    Without Node.js and npm it cannot judge: skipped, unless SEKISHO_REQUIRE_JAVASCRIPT=1.
     """
     if given := os.environ.get("SEKISHO_STANDARDWEBHOOKS_JS"):
         return Path(given)
