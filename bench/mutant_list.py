@@ -439,7 +439,7 @@ MUTANTS = (
     ),
     Mutant(
         "a standby forgets what may not be out", "L10", "streams/fold.py",
-        "if record.confirmed < record.sequence:", "if record.confirmed < record.sequence - 1:", SCHEDULES,
+        "if record.confirmed >= record.sequence else", "if record.confirmed >= record.sequence - 1 else", SCHEDULES,
     ),
     Mutant(
         "a batch is chained past the one before it", "L10", "streams/fold.py",
