@@ -21,7 +21,10 @@ from streams.failures import failure, lacks_rights, retriable, telling, told, wo
 
 _LOG = logging.getLogger("sekisho.kafka")
 _ELECTION_S = 3.0
-_ELECTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART)
+_ELECTING = (  # the last is librdkafka's own word for a partition that its metadata does not have yet
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+)  # fmt: skip
 _REQUEST_S = 10.0
 _NOTE_EVERY_S = 0.5
 _HEAR_EVERY_S = 10.0
