@@ -23,12 +23,12 @@ class Speakable:
     """What reasons may speak of.
 
     columns: fields and features, which conditions read.   modelled: columns that some live model reads.
-    open: fields of the event whose words a text may repeat.   fields: all fields; a customer is told of no feature.
+    repeated: fields of the event whose words a text may repeat.   fields: all fields; a customer is told of no feature.
     """
 
     columns: MappingOf[str, Type]
     modelled: Collection[str]
-    open: Collection[str]
+    repeated: Collection[str]
     fields: Collection[str]
 
 
@@ -90,7 +90,7 @@ def _check(entry: Mapping, key: str, text: str, may: Speakable) -> None:
     """What a text fills in: numbers, and words of fields that are nobody's name or account."""
     if "{" in unfilled(text) or "}" in unfilled(text):
         entry.refuse(key, "this text has a brace that fills nothing in", "write {column}, {column:,} or {column:.1}")
-    known = {name for name, type in may.columns.items() if type.kind in _SPOKEN} | set(may.open)
+    known = {name for name, type in may.columns.items() if type.kind in _SPOKEN} | set(may.repeated)
     for name, rounded in formats(text):
         if name not in known:
             entry.refuse(key, f"a text cannot say {name}", suggest(name, known))

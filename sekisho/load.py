@@ -215,8 +215,8 @@ class _Loader:
         modelled = {
             name for each in roster.scorers for model in (each, each.challenger) if model for name in model.features
         }
-        open_ = [field.name for field in schema.fields if field.type == "category" and not field.pii]
-        may = Speakable(columns, modelled, open_, schema.by_name)
+        repeated = [field.name for field in schema.fields if field.type == "category" and not field.pii]
+        may = Speakable(columns, modelled, repeated, schema.by_name)
         book, refusals = read_book(text, lambda sql: parse_condition(sql, columns, lists), may)
         self.note("reasons.yaml", refusals)
         return book

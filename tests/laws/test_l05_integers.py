@@ -126,7 +126,7 @@ def machine_code(kernel: Any, signature: tuple[Any, ...], fastmath: bool | None 
 i64, f64 = numba.int64, numba.float64
 INTS, DOUBLES, BYTES = numba.int64[::1], numba.float64[::1], numba.uint8[::1]
 CELLS, FLOATS, VALID = numba.int64[:, ::1], numba.float64[:, ::1], numba.uint8[:, ::1]
-TREES = (DOUBLES, FLOATS, *(INTS,) * 3, DOUBLES, *(INTS,) * 4, BYTES, BYTES, BYTES, INTS, DOUBLES)
+TREES = (DOUBLES, FLOATS, *(INTS,) * 3, DOUBLES, *(INTS,) * 4, *(BYTES,) * 4, INTS, DOUBLES)
 KERNELS = {
     "mean": (shims.mean, (i64,) * 4),
     "variance": (shims.variance, (i64,) * 7),

@@ -249,7 +249,7 @@ def test_no_schedule_loses_doubles_or_changes_anything(delivery: str) -> None:
     faults: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     started, chunks = time.monotonic(), [range(k, min(k + 200, SEEDS)) for k in range(0, SEEDS, 200)]
-    with ProcessPoolExecutor(os.cpu_count(), get_context("fork")) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         for some, more in pool.map(judged, chunks, [delivery] * len(chunks)):
             faults, seen = faults + some, seen + more
     print(f"{delivery}: {SEEDS / (time.monotonic() - started) * 60:,.0f} schedules a minute; {dict(faults)}")
