@@ -282,13 +282,15 @@ class KafkaWriter:
         """Queue records. The offset of the last one is remembered when it is delivered."""
         last = len(sends) - 1
         self.offset = None
-        for k, send in enumerate(sends):
-            told = self._delivered if k == last or not self.transactional else None
-            self._produce(send, told)
+        with telling():
+            for k, send in enumerate(sends):
+                told = self._delivered if k == last or not self.transactional else None
+                self._produce(send, told)
 
     def send_marked(self, send: Send, header: str, value: bytes) -> None:
         """Queue one record with a header."""
-        self._produce(send, self._delivered, {"headers": [(header, value)]})
+        with telling():
+            self._produce(send, self._delivered, {"headers": [(header, value)]})
 
     def commit(self) -> int | None:
         """Commit, trying again while the answer is open. The offset of the record sent last, if it was told."""
@@ -335,26 +337,22 @@ class KafkaWriter:
     def _produce(
         self, send: Send, told: Callable[[KafkaError | None, RawMessage], None] | None, more: Config | None = None
     ) -> None:
+        """Queue a record; whoever calls tells failures as BrokerError, once for all of a batch."""
         if send.topic not in self.counts:
-            with telling():
-                self.counts[send.topic] = _partition_count(
-                    self.producer.list_topics(send.topic, timeout=_REQUEST_S), send.topic
-                )
+            found = self.producer.list_topics(send.topic, timeout=_REQUEST_S)
+            self.counts[send.topic] = _partition_count(found, send.topic)
         partition = send.partition % self.counts[send.topic]
         while True:
-            with telling():
-                try:
-                    if told is None:
-                        self.producer.produce(send.topic, send.value, send.key, partition)
-                    else:
-                        self.producer.produce(
-                            send.topic, send.value, send.key, partition, on_delivery=told, **more or {}
-                        )
-                    return
-                except BufferError:
-                    self.producer.poll(0.05)
-                except KafkaException as error:
-                    raise self._why(error) from error
+            try:
+                if told is None:
+                    self.producer.produce(send.topic, send.value, send.key, partition)
+                else:
+                    self.producer.produce(send.topic, send.value, send.key, partition, on_delivery=told, **more or {})
+                return
+            except BufferError:
+                self.producer.poll(0.05)
+            except KafkaException as error:
+                raise self._why(error) from error
 
     def _why(self, error: KafkaException) -> BrokerError:
         """What has ended the transaction, where `error` says only that it has ended."""
