@@ -156,12 +156,12 @@ class FeedbackTrack(Track):
         while self.pending and self.pending[0].at_us <= chunk.arrival[stop - 1]:
             due.append(heappop(self.pending))
         edited = chunk.batch.take(kept) if len(drop) else chunk.batch.cut(start, stop)
-        if not due:
-            edited = join([edited])  # over its own text: a chunk may be cut into thousands
-        else:
+        added = [settlements(chunk.batch.sheet.layout, self.roles, due)] if due else []
+        edited = join([edited, *added])  # over its own text: a chunk may be cut into thousands
+        if due:
             place = np.searchsorted(chunk.arrival[kept], [each.at_us for each in due])
             order = np.argsort(np.concatenate([np.arange(len(kept)) * 2 + 1, place * 2]), kind="stable")
-            edited = join([edited, settlements(chunk.batch.sheet.layout, self.roles, due)]).take(order)
+            edited = edited.take(order)
         return edited, near + chunk.first
 
     def _drops(self, events: Ints, effect: Effects) -> npt.NDArray[np.bool_]:

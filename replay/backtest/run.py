@@ -123,7 +123,8 @@ def _judged(
         known = judge(db, sweep.engines, sweep.roles, asked, span)
         case = Case(db, sweep.engines, asked, span, known, seen.notifications)
         excluded = figures.excluded(case)
-        _check_counted(case, seen)
+        _check_counted(case)
+        unmatched = _unmatched(case)
         fidelity = one(db, "SELECT avg((recorded = current)::INT) FILTER (recorded IS NOT NULL) FROM counted")
         tables = {
             "summary": figures.summary(case, fidelity), "attempts": figures.fitted("attempts", []),
@@ -134,7 +135,7 @@ def _judged(
             "budget": budget.budget(case), "hindsight": budget.hindsight(case), "hours": figures.hours(case),
             "drift": drift.drift(case), "flips": flips.flips(case), "causes": flips.causes(case), "excluded": excluded,
         }  # fmt: skip
-        facts = _facts(sweep, seen, inputs, asked, case, fidelity, time.perf_counter() - started)
+        facts = _facts(sweep, seen, inputs, asked, case, fidelity, unmatched, time.perf_counter() - started)
     finally:
         db.close()
     return Backtest(facts, tables)
@@ -147,8 +148,8 @@ def _span(sweep: Sweep, seen: Seen, asked: Asked) -> Span:
     return Span(seen.first_us, seen.last_us, sweep.from_us, sweep.to_us, seen.first_us + sweep.warm_us, known)
 
 
-def _check_counted(case: Case, seen: Seen) -> None:
-    """Refuse a range in which nothing counts, and labels that name nothing."""
+def _check_counted(case: Case) -> None:
+    """Refuse a range in which nothing counts."""
     if not one(case.db, "SELECT count(*) FROM counted"):
         reasons = rows(case.db, "SELECT excluded, count(*) FROM judged GROUP BY ALL ORDER BY 2 DESC")
         why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons) or "the log has none"
@@ -157,14 +158,22 @@ def _check_counted(case: Case, seen: Seen) -> None:
             "give more history before --from, or --accept-cold to count payments whose windows are not full"
         )  # fmt: skip
         raise SekishoError(f"no payment counts: {why}", fix)
-    labelled = "SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL"
-    named = one(case.db, f"SELECT count(*) FROM ({labelled})")
-    met = one(case.db, f"SELECT count(*) FROM ({labelled}) SEMI JOIN payments USING (payment_id)")
+
+
+def _unmatched(case: Case) -> int:
+    """How many payments that labels name are not in the log. Raises SekishoError where none of them is."""
+    named, met = rows(
+        case.db,
+        """SELECT count(*), count(p.payment_id)
+           FROM (SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL)
+           LEFT JOIN (SELECT DISTINCT payment_id FROM payments) p USING (payment_id)""",
+    )[0]
     if named and not met:
         raise SekishoError(
             f"none of the {named:,} payments that labels name is in the log",
             "give the labels of this log: payment_id must hold the same ids as the payments'",
         )
+    return int(named - met)
 
 
 def _facts(
@@ -174,6 +183,7 @@ def _facts(
     asked: Asked,
     case: Case,
     fidelity: float | None,
+    unmatched: int,
     seconds: float,
 ) -> Facts:
     first, last = rows(case.db, "SELECT min(at_us), max(at_us) FROM counted")[0]
@@ -200,7 +210,7 @@ def _facts(
         unresolved=seen.unresolved / seen.flips if seen.flips else 0.0,
         runs=max((track.runs for track in sweep.tracks.values() if isinstance(track, FeedbackTrack)), default=1),
         seconds=seconds,
-        labels_unmatched=_unmatched(case),
+        labels_unmatched=unmatched,
         order_assumed=_order_assumed(sweep, inputs),
     )
 
@@ -210,11 +220,6 @@ def _strategy(sweep: Sweep, side: int) -> Strategy:
     models = tuple(scorer.sha256 for scorer in engine.pack.models)
     alerting = tuple(OUTCOMES[code] for code in alert_codes(engine))
     return Strategy(engine.pack.name, engine.pack.hash, models, alerting, sweep.tracks[sweep.sides[side]].digest)
-
-
-def _unmatched(case: Case) -> int:
-    labelled = "SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL"
-    return int(one(case.db, f"SELECT count(*) FROM ({labelled}) ANTI JOIN payments USING (payment_id)"))
 
 
 def _order_assumed(sweep: Sweep, inputs: Sequence[Input | TopicInput]) -> bool:

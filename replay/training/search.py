@@ -47,11 +47,10 @@ def search(
     splits: the folds before the model's own. How many trees there are is where the folds' mean average precision is
     highest, so its figure here is a little kind: the model's own test is what to believe.
     """
+    prepared = [(*table.rows(split, names), len(split.learn)) for split in splits]
     found = []
     for params in configurations(tries, fixed, seed):
-        curves = [
-            validation_curve(*table.rows(split, names), len(split.learn), params, seed, monotone) for split in splits
-        ]
+        curves = [validation_curve(*each, params, seed, monotone) for each in prepared]
         shortest = min(map(len, curves))
         each = np.array([curve[:shortest] for curve in curves])
         trees = int(each.mean(0).argmax()) + 1
