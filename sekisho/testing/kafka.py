@@ -232,7 +232,8 @@ def _hurry_as_we_do(pid: int) -> None:
     """On Linux a session is scheduled as one group: the broker's gets the priority of ours, whatever that is."""
     ours, theirs = Path("/proc/self/autogroup"), Path(f"/proc/{pid}/autogroup")
     with suppress(OSError):
-        theirs.write_text(ours.read_text().split()[-1])
+        if told := ours.read_text().split():  # nothing is told where the kernel groups by something else
+            theirs.write_text(told[-1])
 
 
 def free_ports(count: int) -> list[int]:
