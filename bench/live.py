@@ -17,6 +17,7 @@ import struct
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -60,10 +61,10 @@ delivery = "{delivery}"
 Payments = Sequence[tuple[bytes, int]]  # JSON, and when the log took it: milliseconds, 0 for now
 
 
-def demo_payments(n: int, folder: Path) -> Payments:
-    """Payments for the demo pack, at most those among two million events: about 640,000."""
+def demo_payments(n: int, folder: Path, fraud: float = 1.0) -> Payments:
+    """Payments for the demo pack, at most those among two million events: about 640,000. fraud: more campaigns."""
     file, made = folder / "world.jsonl", min(n * 4, 2_000_000)
-    world_of(made).write_jsonl(file, made)
+    replace(world_of(made), fraud=fraud).write_jsonl(file, made)
     return [(line, 0) for line in file.read_bytes().splitlines() if b'"type":"payment"' in line][:n]
 
 

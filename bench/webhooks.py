@@ -194,6 +194,7 @@ def main() -> None:
     parser.add_argument("--lane", action="store_true", help="measure the lane's rate instead")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--payments", type=int, default=10_000, help="a round")
+    parser.add_argument("--fraud", type=float, default=1.0, help="more of it makes more alerts")
     parser.add_argument("--hook", action="append", default=[], help="a line for [[webhooks]], as batch = 20")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker") as broker:
@@ -201,7 +202,7 @@ def main() -> None:
         if not options.lane:
             arrivals(folder, broker, options.rate, options.seconds)
             return
-        payments = demo_payments(options.payments * (WARM_ROUNDS + options.rounds), folder)
+        payments = demo_payments(options.payments * (WARM_ROUNDS + options.rounds), folder, options.fraud)
         cuts = range(0, len(payments), options.payments)
         lane(folder, broker, [payments[k : k + options.payments] for k in cuts], options.hook)
 
