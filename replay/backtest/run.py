@@ -82,9 +82,12 @@ class _Run:
                 seen = sweep.run(chunks, files, self.told)
             tracks = sweep.tracks.values()
             if not any(isinstance(track, FeedbackTrack) and track.dirty for track in tracks):
-                return sweep, seen
+                break
             for track in tracks:
                 track.again()
+        for track in tracks:
+            track.end()
+        return sweep, seen
 
     def _sweep(self, history: History | None) -> Sweep:
         asked, engines = self.asked, self.engines

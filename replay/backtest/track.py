@@ -64,6 +64,10 @@ class Track:
         """Begin another run over the log."""
         self.restart()
 
+    def end(self) -> None:
+        """Let go of the state, which is large: the log has been read."""
+        del self.state
+
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
