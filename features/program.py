@@ -40,6 +40,8 @@ class Program:
 
     def run(self, sheet: Sheet, lists: ListTables, threads: int = 1) -> None:
         """Compute every output for every row of the sheet."""
+        if len(self.code) == 0:
+            return
         shape = (self.registers, max(1, min(sheet.n, vm.BLOCK)))
         text = sheet.text.view()
         text.flags.writeable = False  # one type of array for the kernel, whoever made the sheet

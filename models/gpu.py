@@ -10,7 +10,7 @@ from features.gpu.device import Array, Device
 from features.kernel import kernel
 from features.sheet import Bytes, Doubles, Ints
 from models.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NONE, MISSING_SHIFT, MISSING_ZERO
-from models.plan import HIGHEST, LOWEST, Places, Plan
+from models.plan import HIGHEST, LOWEST, Numbers, Places, Plan
 from models.trees import ZERO_THRESHOLD
 
 
@@ -83,8 +83,8 @@ def bin_rows(
 
 @kernel
 def add_leaves(
-    first: int, step: int, bins: Bytes, node_start: Ints, node_column: Ints, rank: Bytes, left: Places, right: Places,
-    leaf_start: Ints, leaf_value: Doubles, raw: Doubles,
+    first: int, step: int, bins: Bytes, node_start: Ints, node_column: Numbers, rank: Bytes, left: Places,
+    right: Places, leaf_start: Ints, leaf_value: Doubles, raw: Doubles,
 ) -> None:  # fmt: skip
     """raw[n]: the leaf values of each row, added in the order of the trees."""
     for r in range(first, len(raw), step):

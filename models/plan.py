@@ -17,6 +17,7 @@ from models.forest import CATEGORICAL, Forest
 
 # Small, so that a vector instruction takes many rows: uint8, or uint16 where a tree has more than 128 leaves.
 Places = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Numbers = npt.NDArray[np.int32]
 
 LOWEST, HIGHEST = 0, 255
 MAX_EDGES = HIGHEST - 2  # bins 1 to HIGHEST - 1 hold the counts 0 to MAX_EDGES
@@ -27,7 +28,7 @@ class Plan(NamedTuple):
 
     A column is a feature with one way of treating what is missing, or one categorical set of a feature.
     feature, decision: int64[columns].   Column c owns edges[edge_start[c]:edge_start[c + 1]]: float64, rising, or
-    words[word_start[c]:word_start[c + 1]]: 32 bits each.   node_column: int64[nodes].
+    words[word_start[c]:word_start[c + 1]]: 32 bits each.   node_column: int32[nodes].
     rank: uint8[nodes], a row goes left if its bin is at most the rank.
     left, right: small integers[nodes], a node of the same tree or, from its number of nodes on, a leaf.
     beyond: small integers[nodes], the leaf that is reached by a step to the right, then ever to the left.
@@ -40,7 +41,7 @@ class Plan(NamedTuple):
     word_start: Ints
     words: Ints
     node_start: Ints
-    node_column: Ints
+    node_column: Numbers
     rank: Bytes
     left: Places
     right: Places
@@ -52,7 +53,7 @@ class Plan(NamedTuple):
 def make_plan(forest: Forest) -> Plan:
     """The plan of a forest."""
     columns: list[tuple[int, int, Doubles, Ints]] = []
-    node_column = np.zeros(len(forest.feature), np.int64)
+    node_column = np.zeros(len(forest.feature), np.int32)
     rank = np.zeros(len(forest.feature), np.uint8)
     for (feature, decision, which), nodes in _groups(forest).items():
         if decision & CATEGORICAL:

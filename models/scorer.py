@@ -111,9 +111,10 @@ class CompiledModel:
         raw = predict(self.plan, gather(self.inputs, sheet, index))
         calibration = self.model.calibration
         probability, points = calibrate(raw, calibration.a, calibration.b)
+        events = index if len(index) < sheet.n else slice(None)
         for slot, column in ((slots.raw, raw), (slots.probability, probability), (slots.score, points)):
-            sheet.cells[slot.row, index] = column.view(np.int64)
-            sheet.valid[slot.row, index] = VALID
+            sheet.cells[slot.row, events] = column.view(np.int64)
+            sheet.valid[slot.row, events] = VALID
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def score_shadow(
 
 def _index(compiled: CompiledModel, sheet: Sheet, wanted: Bytes | None) -> Ints:
     """The events that a model scores: a segment that is NULL is not true."""
-    index = np.arange(sheet.n) if wanted is None else np.flatnonzero(wanted)
+    index = np.arange(sheet.n) if wanted is None else wanted.nonzero()[0]
     if compiled.segment is None:
         return index
     inside = (sheet.validity(compiled.segment) == VALID) & (sheet.ints(compiled.segment) == 1)

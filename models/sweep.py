@@ -16,9 +16,9 @@ from numba.core.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from features.kernel import bare, inlined
-from features.sheet import Bytes, Ints
+from features.sheet import Bytes
 from features.shims import Int
-from models.plan import Places
+from models.plan import Numbers, Places
 
 LANES = 64
 GROUPS = 4
@@ -74,7 +74,7 @@ def _place(child: Int, nodes: Int) -> Int:
 
 @bare
 def sweep(
-    bins: Bytes, column: Ints, rank: Bytes, left: Places, right: Places, beyond: Places, at: Places, here: Words,
+    bins: Bytes, column: Numbers, rank: Bytes, left: Places, right: Places, beyond: Places, at: Places, here: Words,
     groups: int,
 ) -> None:  # fmt: skip
     """The leaf of each row of a block of `groups` x 64 rows. bins: uint8[columns, BLOCK].   at: room for BLOCK rows.

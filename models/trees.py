@@ -11,7 +11,7 @@ import numpy as np
 from features.kernel import kernel
 from features.sheet import Bytes, Doubles, Ints
 from models.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NONE, MISSING_SHIFT, MISSING_ZERO
-from models.plan import HIGHEST, LOWEST, Places
+from models.plan import HIGHEST, LOWEST, Numbers, Places
 from models.sweep import BLOCK, GROUPS, LANES, sweep
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
@@ -29,7 +29,7 @@ def raw_scores(
     word_start: Ints,
     words: Ints,
     node_start: Ints,
-    node_column: Ints,
+    node_column: Numbers,
     rank: Bytes,
     left: Places,
     right: Places,
@@ -40,7 +40,10 @@ def raw_scores(
     """raw[n] of values[features, n]: the trees' leaf values, added in the order of the trees."""
     n = values.shape[1]
     bins = np.zeros((len(feature), BLOCK), np.uint8)
-    at, here = np.empty(BLOCK, left.dtype), np.empty(GROUPS * (len(node_column) + 1), np.uint64)
+    largest = 0
+    for t in range(len(node_start) - 1):
+        largest = max(largest, node_start[t + 1] - node_start[t])
+    at, here = np.empty(BLOCK, left.dtype), np.empty(GROUPS * (largest + 1), np.uint64)
     value, low = np.empty(BLOCK), np.empty(BLOCK, np.int64)
     for start in range(0, n, BLOCK):
         rows = min(BLOCK, n - start)
@@ -99,7 +102,7 @@ def _bin_category(x: Doubles, words: Ints, bins: Bytes) -> None:
 
 
 @kernel
-def _follow(bins: Bytes, column: Ints, rank: Bytes, left: Places, right: Places, at: Places, rows: int) -> None:
+def _follow(bins: Bytes, column: Numbers, rank: Bytes, left: Places, right: Places, at: Places, rows: int) -> None:
     """The leaf of each of few rows, followed from the root."""
     for r in range(rows):
         node = np.int64(0)

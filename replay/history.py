@@ -36,7 +36,7 @@ def build_state(
     state, events, dead = new_state(engine), 0, 0
     for part in run(engine, state, read_log(engine, inputs), batch, threads):
         dead += len(part.dead)
-        events += part.decided.sheet.n - int(part.decided.derived.sum()) if part.decided else 0
+        events += part.decided.events if part.decided else 0
     folder = state_folder / f"seed-{engine.pack.hash[:12]}"
     state_folder.mkdir(parents=True, exist_ok=True)
     save_state(state, engine, folder, {"seed": seed, "cold": None})

@@ -146,7 +146,7 @@ class Recorder:
             totals.alerts += len(part.told)
             return
         decided = part.decided
-        totals.events += decided.sheet.n - int(decided.derived.sum())
+        totals.events += decided.events
         times = decided.sheet.ints("event_time")
         rows = decided.rows[(times[decided.rows] >= self.from_us) & (times[decided.rows] < self.to_us)]
         if not len(rows):

@@ -151,7 +151,8 @@ def _answers(rules: Sequence[Condition], slots: Sequence[Slot]) -> Answers:
 def _ask(event_time: Slot, answers: Answers, sheet: Sheet, counted: Bytes) -> tuple[Bytes, Ints]:
     status = np.empty((len(answers.rows), sheet.n), np.uint8)
     counts = np.zeros((len(answers.rows), 4), np.int64)
-    _statuses(sheet.cells, sheet.valid, event_time.row, answers.rows, answers.expires_us, counted, status, counts)
+    if len(answers.rows):
+        _statuses(sheet.cells, sheet.valid, event_time.row, answers.rows, answers.expires_us, counted, status, counts)
     return status, counts
 
 

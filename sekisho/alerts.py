@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from features.sheet import ENTERS, SKIPPED, VALID, Ints, Sheet
 from rules.alert_records import Alert, build_alert
 from rules.evaluate import RuleResults
@@ -24,8 +22,7 @@ def alerts_of(
     reasons: Given,
 ) -> list[Alert]:
     """One alert for each decision whose outcome is among the policy's, in arrival order; none for duplicates."""
-    wanted = np.array([name in policy.outcomes for name in OUTCOMES])
-    chosen = wanted[results.outcome[rows]] & (admission.fate[rows] != SKIPPED)
+    chosen = (engine.alerting.take(results.outcome[rows]) & (admission.fate[rows] != SKIPPED)).nonzero()[0]
     return [
         _alert(engine, policy, sheet, admission, f"{_hex(high)}{_hex(low)}", results, reasons, i)
         for i, (high, low) in zip(rows[chosen].tolist(), ids[chosen].tolist(), strict=True)

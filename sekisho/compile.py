@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from features.backend import Backend, Cpu
 from features.hashing import KNOWN_KEY
@@ -26,6 +27,7 @@ from models.scorer import (
     predict_raw,
 )
 from rules.evaluate import CompiledRules, compile_rules
+from rules.records import OUTCOMES
 from sekisho.decision_form import decision_templates
 from sekisho.intake import IntakePlan, plan_intake
 from sekisho.pack import Leg, Pack
@@ -61,6 +63,7 @@ class Engine:
     """A compiled pack. `inputs` is the layout that decoders fill; it is the beginning of `layout`.
 
     feature_rows: int64[features], where they stand in the sheet.   templates: of the decisions' records.
+    alerting: bool[outcomes], those that make an alert.
     token_key: the bank's key for the entities in alerts; None masks them.
     """
 
@@ -79,6 +82,7 @@ class Engine:
     rules: CompiledRules
     feature_rows: Ints
     templates: Templates
+    alerting: npt.NDArray[np.bool_]
     token_key: bytes | None = field(default=None, repr=False)
     hash_key: bytes = field(default=KNOWN_KEY, repr=False)
     backend: Backend = field(default_factory=Cpu)
@@ -109,9 +113,10 @@ def compile_pack(pack: Pack, token_key: bytes | None = None, hash_key: bytes = K
     rules = compile_rules(pack.rules, layout, lists.index, pack.policy.on_degraded)
     feature_rows = np.array([layout[name].row for name, _ in pack.query.features], np.int64)
     templates = decision_templates(pack, layout, scorers, shadows, rules)
+    alerting = np.array([pack.alert is not None and name in pack.alert.outcomes for name in OUTCOMES])
     return Engine(
         pack, inputs, layout, lists, intake, legs, leg_program, stages, scorers, shadows, segments, reasons, rules,
-        feature_rows, templates, token_key, hash_key,
+        feature_rows, templates, alerting, token_key, hash_key,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -123,7 +124,7 @@ class Decider:
             told += notifications
             if decided is not None:
                 decisions += self._decisions(decided, good, records)
-                good = good[decided.sheet.n - int(decided.derived.sum()) :]
+                good = good[decided.events :]
                 self.unknown += self._unknown(decided)
         alerts = [
             Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each, self.amount_scale))
@@ -135,18 +136,20 @@ class Decider:
 
     def _unknown(self, decided: Decided) -> int:
         """Labels of a payment that is not remembered: they are kept, and counted."""
-        flags = decided.admission.flags
-        return int(((flags & ORPHAN > 0) & (decided.admission.kind == self.engine.intake.label_kind)).sum())
+        flags, kind = decided.admission.flags, decided.admission.kind
+        orphans = kind[(flags & ORPHAN).nonzero()[0]]
+        return int(np.count_nonzero(orphans == self.engine.intake.label_kind))
 
     def _decisions(self, decided: Decided, good: Ints, records: Sequence[Message]) -> list[Placed]:
         blob, ends = encode_decisions(self.engine, decided, threads=self.threads)
         raw = blob.tobytes()
-        source = good[np.cumsum(decided.derived == 0) - 1]  # a derived event stands right behind its source
+        # a derived event stands right behind its source
+        source = good[(decided.derived == 0).cumsum() - 1] if self.engine.legs else good
         events = [records[i] for i in source[decided.rows].tolist()]
         if not events:
             return []
         _, partitions, _, _, keys, _ = zip(*events, strict=True)
-        lines = [raw[start:end] for start, end in zip(ends[:-1].tolist(), (ends[1:] - 1).tolist(), strict=True)]
+        lines = [raw[start : end - 1] for start, end in pairwise(ends.tolist())]
         return list(map(Placed._make, zip(partitions, keys, lines, strict=True)))
 
 

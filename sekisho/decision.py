@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,7 @@ from features.shims import Int
 from rules.evaluate import FAILED, HIT, NO_HIT, UNKNOWN
 from rules.reasons import GivenReason
 from sekisho.compile import Engine
-from sekisho.decision_form import DECISION, DUPLICATE, FLAGS, to_json
+from sekisho.decision_form import FLAGS, to_json
 from sekisho.intake import CONFLICT, FUTURE, TOO_LATE
 from sekisho.step import Decided
 from sekisho.wire.encode import Columns, Words, encode_rows, mask_words
@@ -34,7 +36,7 @@ def encode_decisions(
     copies = decided.admission.fate[rows] == SKIPPED
     columns = Columns(decided.sheet, rows)
     columns.hexes("id", ids)
-    columns.choices("topic", batch.topic[rows], [to_json(topic) for topic in batch.topics])
+    columns.choices("topic", batch.topic[rows], _quoted(batch.topics))
     columns.ints("partition", batch.partition[rows])
     columns.ints("offset", batch.offset[rows])
     columns.ints("outcome", decided.results.outcome[rows])
@@ -42,18 +44,28 @@ def encode_decisions(
     if engine.reasons:
         _reasons(decided, rows, columns)
     columns.hexes("first", _first_ids(decided, rows, copies))
-    which = np.where(copies, DUPLICATE, DECISION)
-    return encode_rows(engine.templates, columns, _masks(engine, decided), which, threads)
+    return encode_rows(engine.templates, columns, _masks(engine, decided), copies.astype(np.int64), threads)
 
 
 def headline(engine: Engine, decided: Decided, rows: Ints) -> tuple[Ints, Bytes]:
     """The highest score of the models, and where there is one."""
     best, scored = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.uint8)
     for scorer in engine.scorers:
-        known = decided.sheet.validity(scorer.score)[rows]
-        np.maximum(best, decided.sheet.ints(scorer.score)[rows], out=best, where=known == VALID)
-        scored |= known
+        _raise(decided.sheet.ints(scorer.score), decided.sheet.validity(scorer.score), rows, best, scored)
     return best, scored
+
+
+@bare
+def _raise(scores: Ints, valid: Bytes, rows: Ints, best: Ints, scored: Bytes) -> None:
+    """Take another model's scores into the highest ones."""
+    for k in range(len(rows)):
+        if valid[rows[k]] == VALID:
+            best[k], scored[k] = max(best[k], scores[rows[k]]), VALID
+
+
+@lru_cache
+def _quoted(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(map(to_json, names))
 
 
 def _reasons(decided: Decided, rows: Ints, columns: Columns) -> None:
@@ -78,7 +90,7 @@ def _reason(each: GivenReason) -> dict[str, object]:
 def _first_ids(decided: Decided, rows: Ints, copies: Mask) -> Ints:
     """int64[k, 2]: the ids of the first records of duplicates, zeros for other rows."""
     ids = np.zeros((len(rows), 2), np.int64)
-    if copies.any():
+    if np.count_nonzero(copies):
         topic, partition, offset = (np.ascontiguousarray(part) for part in decided.admission.first[rows[copies]].T)
         ids[copies] = record_ids(decided.admission.topics, topic, partition, offset)
     return ids
@@ -90,7 +102,8 @@ def _masks(engine: Engine, decided: Decided) -> Words:
     live, shadow = mask_words(len(results.rules)), mask_words(len(results.shadows))
     masks = np.zeros((sheet.n, 5 * live + shadow + 1), np.uint64)
     _mark_rules(results.status, results.lifted, results.muted, live, masks)
-    _mark_hits(results.shadow_status, 5 * live, masks)
+    if shadow:
+        _mark_hits(results.shadow_status, 5 * live, masks)
     _mark_flags(sheet.valid, engine.feature_rows, flags, masks)
     return masks
 

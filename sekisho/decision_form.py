@@ -27,7 +27,6 @@ from sekisho.wire.encode import (
     compile_templates,
 )
 
-DECISION, DUPLICATE = 0, 1  # the templates' numbers
 Part = tuple[bytes | Piece, ...]
 FLAGS = ("too_late", "future", "id_conflict", "overflow")
 
@@ -39,7 +38,7 @@ def decision_templates(
     shadows: Sequence[CompiledShadow],
     rules: CompiledRules,
 ) -> Templates:
-    """The templates of a decision and of a duplicate's record. decision.py gives them their columns and masks."""
+    """The templates 0, of a decision, and 1, of a duplicate's record. decision.py gives them columns and masks."""
     head = (
         b'{"v":1,"id":', Piece("id", HEX), b',"event_id":', _field("event_id", TEXT, layout),
         b',"payment_id":', _field("payment_id", TEXT, layout), b',"event_time":', _field("event_time", TIME, layout),

@@ -29,6 +29,7 @@ from sekisho.wire.ids import content_hash
 TOO_LATE, FUTURE, CONFLICT, ORPHAN = 1, 2, 4, 8
 FLAG_NAMES = {TOO_LATE: "too_late", FUTURE: "future", CONFLICT: "id_conflict", ORPHAN: "payment_unknown"}
 
+_TEXTS = ("id", "category", "text")  # types of fields
 _SEEN_WORDS = 5  # content hash (2), topic, partition, offset
 _LENGTH = (1 << HANDLE_BITS) - 1
 
@@ -54,6 +55,9 @@ class IntakePlan:
     inherit_text: Bytes  # 1 where the inherited field is text
     fields: Ints  # rows of the schema's fields: the content of an event
     field_text: Bytes  # 1 where the field is text
+    seen_texts: Ints  # rows of the texts that each ledger keeps
+    payment_texts: Ints
+    verdict_texts: Ints
     horizons: Ints  # lateness, max_clock_skew, dedup, inherit (microseconds)
 
 
@@ -64,7 +68,10 @@ def plan_intake(pack: Pack, layout: Layout) -> IntakePlan:
     def row(name: str) -> int:
         return layout[name].row if name and name in schema.by_name else -1
 
-    kinds = schema.kinds
+    def rows(*names: str) -> Ints:
+        return np.array([row(name) for name in names if row(name) >= 0], np.int64)
+
+    kinds, texts = schema.kinds, [name for name in policy.inherit if schema.by_name[name].type in _TEXTS]
     return IntakePlan(
         event_id=row("event_id"),
         event_time=row("event_time"),
@@ -80,11 +87,12 @@ def plan_intake(pack: Pack, layout: Layout) -> IntakePlan:
         fraud=np.array([layout.literal(name) for name in (labels.fraud if labels else ())], np.int64),
         names=np.array([row(name) for name in (labels.names if labels else ())], np.int64),
         inherit=np.array([row(name) for name in policy.inherit], np.int64),
-        inherit_text=np.array(
-            [schema.by_name[name].type in ("id", "category", "text") for name in policy.inherit], np.uint8
-        ),
+        inherit_text=np.array([name in texts for name in policy.inherit], np.uint8),
         fields=np.array([layout[field.name].row for field in schema.fields], np.int64),
         field_text=np.array([layout[field.name].type.kind is Kind.TEXT for field in schema.fields], np.uint8),
+        seen_texts=rows("event_id"),
+        payment_texts=rows("payment_id", *texts),
+        verdict_texts=rows(*(labels.names if labels else ())),
         horizons=np.array(
             [policy.lateness_us, policy.max_clock_skew_us, policy.dedup_horizon_us, policy.inherit_horizon_us], np.int64
         ),
@@ -160,19 +168,24 @@ def admit(plan: IntakePlan, state: IntakeState, sheet: Sheet, batch: Batch, thre
 
 def _reserve(plan: IntakePlan, state: IntakeState, sheet: Sheet) -> None:
     """Room for a whole batch in every ledger, so that the kernel never has to stop for it."""
-    n = sheet.n
-
-    def padded(rows: Ints) -> int:
-        kept = rows[rows >= 0]
-        return int(((sheet.cells[kept] & _LENGTH) // 8 + 1)[sheet.valid[kept] == VALID].sum())
-
-    texts = plan.inherit[plan.inherit_text == 1]
-    state.seen.reserve(n * (HEADER + _SEEN_WORDS) + padded(np.array([plan.event_id])), n)
+    n, cells, valid = sheet.n, sheet.cells, sheet.valid
+    state.seen.reserve(n * (HEADER + _SEEN_WORDS) + _words_of_texts(cells, valid, plan.seen_texts), n)
     if plan.payment_id >= 0 and len(plan.inherit):
-        words = n * (HEADER + 1 + state.payments.words) + padded(np.array([plan.payment_id])) + padded(texts)
+        words = n * (HEADER + 1 + state.payments.words) + _words_of_texts(cells, valid, plan.payment_texts)
         state.payments.reserve(words, n)
     if plan.label_kind >= 0:
-        state.verdicts.reserve(n * (HEADER + 2) + padded(plan.names), n)
+        state.verdicts.reserve(n * (HEADER + 2) + _words_of_texts(cells, valid, plan.verdict_texts), n)
+
+
+@bare
+def _words_of_texts(cells: Ints, valid: Bytes, rows: Ints) -> int:
+    """The most words that the texts of some rows take."""
+    words = 0
+    for row in rows:
+        for i in range(cells.shape[1]):
+            if valid[row, i] == VALID:
+                words += (cells[row, i] & _LENGTH) // 8 + 1
+    return words
 
 
 @inner

@@ -44,7 +44,7 @@ class Ledger:
 
     def reserve(self, words: int, records: int) -> None:
         """Make room for `records` more records of `words` words in all."""
-        head, tail, count = (int(mark) for mark in self.marks)
+        head, tail, count = self.marks.tolist()
         live = tail - head
         if tail + words > len(self.heap):
             heap = self.heap if live + words <= len(self.heap) // 2 else np.empty(2 * (live + words), np.int64)
@@ -52,7 +52,7 @@ class Ledger:
             self.heap, self.marks[HEAD], self.marks[TAIL] = heap, 0, live
             self.table[self.table > 0] -= head
         if 2 * (count + records) > len(self.table):
-            self.table = np.zeros(1 << int(4 * (count + records)).bit_length(), np.int64)
+            self.table = np.zeros(1 << (4 * (count + records)).bit_length(), np.int64)
             self.marks[COUNT] = _index(self.heap, self.table, self.marks)
 
     @property

@@ -41,7 +41,7 @@ def places_of(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, 
     index = {topic: k for k, topic in enumerate(topics)}
     return (
         topics,
-        np.array(list(map(index.__getitem__, names)), np.int64),
+        np.array(list(map(index.__getitem__, names)), np.int64) if len(topics) > 1 else np.zeros(len(names), np.int64),
         np.array(partition, np.int64),
         np.array(offset, np.int64),
     )

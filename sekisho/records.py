@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def read_records(records: Sequence[Message], plan: WirePlan, log_clock: bool, ev
     plain = np.delete(np.arange(len(records)), list(asked)) if asked else np.arange(len(records))
     chosen = [records[k] for k in plain.tolist()] if asked else records
     values = [record.value or b"" for record in chosen]
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int64)
+    ends = np.array([*accumulate(map(len, values), initial=0)], np.int64)
     clock = np.array([record.time_us for record in chosen], np.int64) if log_clock else None
     sheet, good, dead = decode_json(np.frombuffer(b"".join(values), np.uint8), ends, plan, clock, threads)
     letters = {}

@@ -37,7 +37,7 @@ class Decided:
     rows: int64[k], the events of the sheet that get a record (decisions and duplicates), in arrival order.
     batch: the events with their places in the log; derived legs stand behind their source.
     ids: int64[k, 2], their record ids.   results: the rules' answers, for every event of the sheet.
-    reasons: by event of the sheet, what has raised a high score.
+    derived: uint8[n], 1 for derived legs.   reasons: by event of the sheet, what has raised a high score.
     """
 
     sheet: Sheet
@@ -49,6 +49,11 @@ class Decided:
     rows: Ints
     notifications: tuple[Notification, ...]
     reasons: Given
+
+    @property
+    def events(self) -> int:
+        """How many there are, derived legs aside."""
+        return self.sheet.n - int(np.count_nonzero(self.derived))
 
 
 def fold(
@@ -85,11 +90,11 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
     """Decide a batch. The state is consumed: use the one that is returned."""
     sheet, lists = widen(batch.sheet, engine.layout), state.lists or engine.lists
     admission = admit(engine.intake, state.intake, sheet, batch, threads)
-    derived = np.zeros(sheet.n, np.uint8)
+    derived, decided = np.zeros(sheet.n, np.uint8), engine.intake.decided[admission.kind]
     if engine.legs:
         sheet, batch, admission, derived = _with_legs(engine, lists, sheet, batch, admission)
-    decided = (engine.intake.decided[admission.kind] == 1) & (derived == 0)
-    wanted = (decided & (admission.fate != SKIPPED)).astype(np.uint8)
+        decided = engine.intake.decided[admission.kind] & (derived == 0)
+    wanted = decided & (admission.fate != SKIPPED)
 
     event_time = engine.layout["event_time"]
     for k, stage in enumerate(engine.stages):
@@ -109,10 +114,10 @@ def step(engine: Engine, state: State, batch: Batch, threads: int = 1) -> tuple[
     for shadow in engine.shadows:
         score_shadow(shadow, sheet, wanted, engine.predict, threads)
     reasons = reasons_of(engine.reasons, engine.scorers, sheet, lists, wanted) if engine.reasons else {}
-    degraded, muted = (admission.fate == DEGRADED).astype(np.uint8), _muted(engine, state, sheet, admission)
+    degraded, muted = (admission.fate == DEGRADED).view(np.uint8), _muted(engine, state, sheet, admission)
     results = evaluate(engine.rules, sheet, lists, degraded, wanted, muted, threads)
 
-    rows = np.flatnonzero(decided)
+    rows = decided.nonzero()[0]
     ids = record_ids(batch.topics, batch.topic[rows], batch.partition[rows], batch.offset[rows])
     notifications: tuple[Notification, ...] = ()
     if policy := engine.pack.alert:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -193,16 +195,12 @@ def encode_rows(
     template of each row (default: the first).   Raises KeyError for a column that was not given.
     """
     n = len(columns.rows)
-    constants, ends = templates.constants, templates.ends
-    if columns.fragments:
-        more = np.frombuffer(b"".join(columns.fragments) + bytes(SLACK), np.uint8)
-        constants = np.concatenate([constants[: ends[-1]], more])
-        ends = np.concatenate([ends, ends[-1] + np.cumsum([len(fragment) for fragment in columns.fragments])])
+    constants, ends = _constants(templates, tuple(columns.fragments))
     most = templates.most + len(constants) - len(templates.constants)
     given, given_valid = columns.arrays(templates.given)
     which = np.zeros(n, np.int64) if which is None else which
     masks = np.empty((0, 0), np.uint64) if masks is None else masks
-    sheet, constants, text = columns.sheet, _read_only(constants), _read_only(columns.sheet.text)
+    sheet, text = columns.sheet, _read_only(columns.sheet.text)
 
     def part(start: int, stop: int) -> tuple[Bytes, Ints]:
         out, offsets = (
@@ -222,6 +220,15 @@ def encode_rows(
             out = room
 
     return _joined(in_parts(threads, n, part))
+
+
+@lru_cache(8)  # most batches bring the same fragments: the names of their topics
+def _constants(templates: Templates, fragments: tuple[bytes, ...]) -> tuple[Bytes, Ints]:
+    """The literals and fragments of the templates, and behind them those that came with the columns; their ends."""
+    own = templates.constants[: templates.ends[-1]].tobytes()
+    ends = accumulate(map(len, fragments), initial=len(own))
+    constants = np.frombuffer(own + b"".join(fragments) + bytes(SLACK), np.uint8)
+    return constants, np.array([*templates.ends[:-1].tolist(), *ends], np.int64)
 
 
 def _joined(parts: list[tuple[Bytes, Ints]]) -> tuple[Bytes, Ints]:

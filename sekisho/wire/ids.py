@@ -11,6 +11,7 @@ the word 2 + 8 x its length, then its bytes, padded with zeros to whole words. I
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,9 +34,16 @@ def record_ids(topics: Sequence[str], topic: Ints, partition: Ints, offset: Ints
     ids = np.empty((len(topic), 2), np.int64)
     state, v, w = np.empty(STATE, np.uint32), np.empty(STATE, np.uint32), np.empty(SCHEDULE, np.uint32)
     for k, name in enumerate(topics):
-        head = len(raw := name.encode()).to_bytes(4, "big") + raw
-        _identify(np.flatnonzero(topic == k), pad(head + bytes(12)), len(head), partition, offset, state, v, w, ids)
+        message, tail = _message(name)
+        _identify((topic == k).nonzero()[0], message, tail, partition, offset, state, v, w, ids)
     return ids
+
+
+@lru_cache
+def _message(topic: str) -> tuple[Words, int]:
+    """What is hashed for a record of the topic, padded, and the byte from which on its place stands."""
+    head = len(raw := topic.encode()).to_bytes(4, "big") + raw
+    return pad(head + bytes(12)), len(head)
 
 
 @bare

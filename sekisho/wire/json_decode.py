@@ -79,21 +79,24 @@ def decode_json(
     good, bad = np.empty(n, np.int64), np.empty((n, 4), np.int64)
     ends = offsets + (len(literals) - offsets[0])
 
-    def part(first: int, stop: int) -> tuple[Ints, Ints, int]:
+    def part(first: int, stop: int) -> tuple[int, int, int, int]:
         k, pending = _decode(
             first, stop, text, ends, plan.max_record_bytes, plan.nodes, plan.entries, plan.fields, plan.keys,
             plan.kind, plan.kinds, plan.zone.starts, plan.zone.offsets, sheet.cells, sheet.valid, good, bad,
         )  # fmt: skip
-        return np.arange(first, first + k), np.arange(first, stop - k), pending
+        return first, first + k, stop, pending
 
-    fine, faulty, pending = zip(*in_parts(threads, n, part), strict=True)
-    rows = np.concatenate(fine)
-    if len(rows) < n:
+    parts = in_parts(threads, n, part)
+    if all(end == stop for _, end, stop, _ in parts):
+        bad = bad[:0]
+    else:
+        bad = np.concatenate([bad[first : first + stop - end] for first, end, stop, _ in parts])
+        rows = np.concatenate([np.arange(first, end) for first, end, _, _ in parts])
         sheet, good = take(sheet, rows), good[rows]
-    if sum(pending):
+    if any(pending for _, _, _, pending in parts):
         _round_long_doubles(sheet, plan)
     fill_clocks(plan, sheet, None if record_time is None else record_time[good])
-    index, code, position, field = np.ascontiguousarray(bad[np.concatenate(faulty)].T)
+    index, code, position, field = bad.T
     return Decoded(sheet, good, DeadLetters(index, code, position, field, plan.names))
 
 

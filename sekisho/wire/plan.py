@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class WirePlan:
     arrival_lag: int
     ingests: bool
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(source.name for source in self.sources)
 
