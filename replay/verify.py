@@ -213,7 +213,7 @@ class _Verification:
                     return
             self.report.counts[topic] += len(part)
         report = self.report
-        report.chain = chain_of(report.chain, *([placed.value for placed in part] for part in parts))
+        report.chain = chain_of(report.chain, *(part.values for part in parts))
         if report.chain != record.chain:
             wanted, found = report.chain.hex().encode(), record.chain.hex().encode()
             report.difference = Difference(record.sequence, self.topics.journal, 0, None, wanted, found)

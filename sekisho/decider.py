@@ -6,8 +6,8 @@ The lane and the verification of what a lane wrote are two drivers of this one c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,27 @@ class Placed(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Outgoing:
+    """Records to write, in order, by columns: an object for each would keep the garbage collector busy."""
+
+    partitions: list[int] = field(default_factory=list)
+    keys: list[bytes | None] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+
+    def add(self, placed: Placed) -> None:
+        """Put a record behind the others."""
+        self.partitions.append(placed.partition)
+        self.keys.append(placed.key)
+        self.values.append(placed.value)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Placed]:
+        return map(Placed, self.partitions, self.keys, self.values)
+
+
+@dataclass(frozen=True)
 class Verdicts:
     """What a batch becomes. watermark_us: W behind it.
 
@@ -51,10 +72,10 @@ class Verdicts:
     one alert group goes to one partition, with the group's id as key.
     """
 
-    decisions: Sequence[Placed]
-    alerts: Sequence[Placed]
-    dead_letters: Sequence[Placed]
-    watermark_us: int | None
+    decisions: Outgoing = field(default_factory=Outgoing)
+    alerts: Outgoing = field(default_factory=Outgoing)
+    dead_letters: Outgoing = field(default_factory=Outgoing)
+    watermark_us: int | None = None
 
 
 class Decider:
@@ -118,21 +139,21 @@ class Decider:
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
         batch, good, letters = read_records(records, self.plan, self.log_clock, self.events, self.threads)
-        decisions: list[Placed] = []
-        told: list[Notification] = []
+        verdicts = Verdicts()
         for notifications, decided in fold(self.engine, self.state, batch, self.threads):
-            told += notifications
+            for each in notifications:
+                verdicts.alerts.add(self._alert(each))
             if decided is not None:
-                decisions += self._decisions(decided, good, records)
+                self._write(decided, good, records, verdicts.decisions)
                 good = good[decided.events :]
                 self.unknown += self._unknown(decided)
-        alerts = [
-            Placed(int(each.group_id[:7], 16), each.group_id.encode(), encode_notification(each, self.amount_scale))
-            for each in told
-        ]
+        for k in sorted(letters):
+            verdicts.dead_letters.add(Placed(records[k].partition, records[k].key, letters[k]))
         watermark = int(self.state.intake.watermark[0])
-        dead = [Placed(records[k].partition, records[k].key, letters[k]) for k in sorted(letters)]
-        return Verdicts(decisions, alerts, dead, None if watermark == NEVER else watermark)
+        return replace(verdicts, watermark_us=None if watermark == NEVER else watermark)
+
+    def _alert(self, told: Notification) -> Placed:
+        return Placed(int(told.group_id[:7], 16), told.group_id.encode(), encode_notification(told, self.amount_scale))
 
     def _unknown(self, decided: Decided) -> int:
         """Labels of a payment that is not remembered: they are kept, and counted."""
@@ -140,27 +161,25 @@ class Decider:
         orphans = kind[(flags & ORPHAN).nonzero()[0]]
         return int(np.count_nonzero(orphans == self.engine.intake.label_kind))
 
-    def _decisions(self, decided: Decided, good: Ints, records: Sequence[Message]) -> list[Placed]:
+    def _write(self, decided: Decided, good: Ints, records: Sequence[Message], out: Outgoing) -> None:
+        """Put a piece's decisions behind those before."""
         blob, ends = encode_decisions(self.engine, decided, threads=self.threads)
-        raw = blob.tobytes()
+        raw, rows = blob.tobytes(), decided.rows
         # a derived event stands right behind its source
         source = good[(decided.derived == 0).cumsum() - 1] if self.engine.legs else good
-        events = [records[i] for i in source[decided.rows].tolist()]
-        if not events:
-            return []
-        _, partitions, _, _, keys, _ = zip(*events, strict=True)
-        lines = [raw[start : end - 1] for start, end in pairwise(ends.tolist())]
-        return list(map(Placed._make, zip(partitions, keys, lines, strict=True)))
+        out.partitions.extend(decided.batch.partition[rows].tolist())
+        out.keys.extend([records[i].key for i in source[rows].tolist()])
+        out.values.extend([raw[start : end - 1] for start, end in pairwise(ends.tolist())])
 
 
 def _specimen(schema: Schema, kind: str) -> bytes:
     """A record with every field."""
     values = {"money": "1", "number": "1", "double": 1.0, "bool": True, "time": "2026-01-01T00:00:00Z"}
     record: dict[str, Any] = {}
-    for field in schema.fields:
+    for each in schema.fields:
         at = record
-        *path, last = json_path(field)
+        *path, last = json_path(each)
         for key in path:
             at = at.setdefault(key, {})
-        at[last] = kind if field.name == "kind" else 1 if field.encoding else values.get(field.type, "a")
+        at[last] = kind if each.name == "kind" else 1 if each.encoding else values.get(each.type, "a")
     return json.dumps(record).encode()

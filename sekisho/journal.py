@@ -26,9 +26,11 @@ chain: sha256 over the chain before (32 bytes; at the start the seed or zeros) a
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from typing import Any, NamedTuple
 
 from sekisho.errors import SekishoError
@@ -41,6 +43,7 @@ _KEYS = (
     *("merge", "ranges", "counts", "watermark_us", "chain"),
 )
 _MAX = 2**63 - 1
+_SIZE = struct.Struct(">I")
 
 
 class JournalError(SekishoError):
@@ -155,8 +158,9 @@ def chain_of(before: bytes, *parts: Iterable[bytes]) -> bytes:
     digest = sha256(before)
     for part in parts:
         records = list(part)
+        sizes = map(_SIZE.pack, map(len, records))
         digest.update(len(records).to_bytes(8, "big"))
-        digest.update(b"".join([size for record in records for size in (len(record).to_bytes(4, "big"), record)]))
+        digest.update(b"".join(chain.from_iterable(zip(sizes, records, strict=True))))
     return digest.digest()
 
 

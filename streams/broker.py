@@ -5,7 +5,7 @@ streams/client.py keeps it with confluent-kafka; sekisho/testing/simulated_kafka
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -73,7 +73,7 @@ class Writer(Protocol):
     def begin(self) -> None:
         """Begin a transaction."""
 
-    def send(self, sends: Sequence[Send]) -> None:
+    def send(self, sends: Iterable[Send]) -> None:
         """Hand records over, in order."""
 
     def commit(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
 
@@ -278,14 +278,12 @@ class KafkaWriter:
         with telling():
             self.producer.begin_transaction()
 
-    def send(self, sends: Sequence[Send]) -> None:
+    def send(self, sends: Iterable[Send]) -> None:
         """Queue records. The offset of the last one is remembered when it is delivered."""
-        last = len(sends) - 1
         self.offset = None
         with telling():
-            for k, send in enumerate(sends):
-                told = self._delivered if k == last or not self.transactional else None
-                self._produce(send, told)
+            for send, is_last in _to_the_last(sends):
+                self._produce(send, self._delivered if is_last or not self.transactional else None)
 
     def send_marked(self, send: Send, header: str, value: bytes) -> None:
         """Queue one record with a header."""
@@ -442,6 +440,17 @@ class GroupHealth:
     def apart_s(self) -> float:
         """How long the brokers have answered without the group having met."""
         return self.now() - self.met_at
+
+
+def _to_the_last(sends: Iterable[Send]) -> Iterator[tuple[Send, bool]]:
+    """Each of them, and whether it is the last one."""
+    held: Send | None = None
+    for send in sends:
+        if held is not None:
+            yield held, False
+        held = send
+    if held is not None:
+        yield held, True
 
 
 def _message(raw: RawMessage) -> Message:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from sekisho.journal import JournalRecord
 from sekisho.settings import LaneSettings, TopicSettings
@@ -269,7 +269,7 @@ class Lane:
         if not self.transactional:
             return partial(writer.append, entries[0])
         writer.begin()
-        writer.send([*(send for batch in batches for send in batch.outputs.sends()), *entries])
+        writer.send(chain(*(batch.outputs.sends() for batch in batches), entries))
         return writer.commit
 
     def _land(self, flight: Flight, offset: int | None) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, Protocol
 
+from sekisho.decider import Outgoing
 from sekisho.errors import SekishoError
 from sekisho.journal import Cold, JournalRecord, Range, chain_of
 from sekisho.log import Message
@@ -14,12 +16,27 @@ from streams.journal_tail import Place
 
 
 @dataclass(frozen=True)
+class Addressed:
+    """Records on their way to a topic."""
+
+    topic: str
+    records: Outgoing
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Send]:
+        records = self.records
+        return map(Send, repeat(self.topic), records.partitions, records.keys, records.values)
+
+
+@dataclass(frozen=True)
 class Outputs:
     """The records of a batch. Each goes to the partition of the event that it comes from."""
 
-    decisions: Sequence[Send]
-    alerts: Sequence[Send]
-    dead_letters: Sequence[Send]
+    decisions: Addressed
+    alerts: Addressed
+    dead_letters: Addressed
     watermark_us: int | None
 
     @property
@@ -29,11 +46,11 @@ class Outputs:
     def chain(self, before: bytes) -> bytes:
         """The journal's chain after these."""
         parts = (self.decisions, self.alerts, self.dead_letters)
-        return chain_of(before, *([send.value for send in part] for part in parts))
+        return chain_of(before, *(part.records.values for part in parts))
 
-    def sends(self) -> list[Send]:
+    def sends(self) -> Iterator[Send]:
         """All of them, in the order in which they are written."""
-        return [*self.decisions, *self.alerts, *self.dead_letters]
+        return chain(self.decisions, self.alerts, self.dead_letters)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from sekisho.decider import Decider
 from sekisho.journal import Cold
 from sekisho.log import Message
 from sekisho.settings import TopicSettings
-from streams.broker import Send
-from streams.outputs import Outputs
+from streams.outputs import Addressed, Outputs
 
 
 class PackScorer:
@@ -57,8 +56,8 @@ class PackScorer:
         """Fold a batch, in its order."""
         verdicts, topics = self.decider.decide(messages), self.topics
         return Outputs(
-            [Send(topics.decisions, *placed) for placed in verdicts.decisions],
-            [Send(topics.alerts, *placed) for placed in verdicts.alerts],
-            [Send(topics.dead_letters, *placed) for placed in verdicts.dead_letters],
+            Addressed(topics.decisions, verdicts.decisions),
+            Addressed(topics.alerts, verdicts.alerts),
+            Addressed(topics.dead_letters, verdicts.dead_letters),
             verdicts.watermark_us,
         )

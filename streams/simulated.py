@@ -11,7 +11,7 @@ meanwhile, as when a process is stopped. Everything is one thread, so a seed dec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -222,7 +222,7 @@ class SimulatedWriter:
         self._fenced()
         self.transaction = self.broker.cluster.begin(self.broker.transactional_id)
 
-    def send(self, sends: Sequence[Send]) -> None:
+    def send(self, sends: Iterable[Send]) -> None:
         for send in sends:
             self.broker.trouble("send")
             self._fenced()

@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Callable, Sequence
 
+from sekisho.decider import Outgoing, Placed
 from sekisho.journal import Cold
 from sekisho.log import Message
-from streams.broker import Send
 from streams.journal_tail import Place
-from streams.outputs import Outputs, PackRefused, Request
+from streams.outputs import Addressed, Outputs, PackRefused, Request
 
 
 class Folding:
@@ -24,20 +24,19 @@ class Folding:
         return {}
 
     def decide(self, messages: Sequence[Message]) -> Outputs:
-        decisions, alerts, dead = [], [], []
+        decisions, alerts, dead = Outgoing(), Outgoing(), Outgoing()
         for message in messages:
             place = f"{message.partition}:{message.offset}".encode()
             if message.value == b"malformed":
-                dead.append(Send(self.prefix + "dead", message.partition, None, place))
+                dead.add(Placed(message.partition, None, place))
                 continue
             self.state = hashlib.sha1(self.state + place).digest()
             self.count += 1
-            decisions.append(
-                Send(self.prefix + "decisions", message.partition, None, place + b"=" + self.state.hex().encode())
-            )
+            decisions.add(Placed(message.partition, None, place + b"=" + self.state.hex().encode()))
             if self.count % 5 == 0:
-                alerts.append(Send(self.prefix + "alerts", message.partition, None, place))
-        return Outputs(decisions, alerts, dead, self.count)
+                alerts.add(Placed(message.partition, None, place))
+        parts = zip(("decisions", "alerts", "dead"), (decisions, alerts, dead), strict=True)
+        return Outputs(*(Addressed(self.prefix + name, part) for name, part in parts), self.count)
 
 
 # The topics of a test, with names that no other test has: for str.format with `prefix`.

@@ -15,6 +15,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from sekisho.decider import Outgoing
 from sekisho.errors import SekishoError
 from sekisho.journal import START, JournalRecord, decode
 from sekisho.log import Message
@@ -24,7 +25,7 @@ from streams.feed import Feed
 from streams.fold import Fold
 from streams.journal_tail import Place
 from streams.lane import Flight, Lane
-from streams.outputs import Outputs, Pending, Request, Scorer
+from streams.outputs import Addressed, Outputs, Pending, Request, Scorer
 from streams.simulated import Cluster, SimulatedBroker, Transaction
 from streams.switching import Switching
 from tests.streams.standins import Folding, Kept, Offered, Shelf, merged
@@ -308,7 +309,8 @@ def _commits_apart(
     writer.begin()
     writer.send([send for batch in batches for send in batch.outputs.sends()])
     writer.commit()
-    silent = Outputs((), (), (), None)
+    nothing = Addressed("", Outgoing())
+    silent = Outputs(nothing, nothing, nothing, None)
     lane.fold.pending = deque(replace(batch, outputs=silent) for batch in lane.fold.pending)
     return PUBLISH(lane, writer, tuple(lane.fold.pending), records)
 
