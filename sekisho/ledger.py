@@ -46,8 +46,9 @@ class Ledger:
         """Make room for `records` more records of `words` words in all."""
         head, tail, count = self.marks.tolist()
         live = tail - head
-        if tail + words > len(self.heap):
-            heap = self.heap if live + words <= len(self.heap) // 2 else np.empty(2 * (live + words), np.int64)
+        if tail + words > len(self.heap):  # half as much again: a large queue must not take twice its size
+            room = 3 * (live + words) // 2
+            heap = self.heap if room <= len(self.heap) else np.empty(room, np.int64)
             heap[:live] = self.heap[head:tail]
             self.heap, self.marks[HEAD], self.marks[TAIL] = heap, 0, live
             self.table[self.table > 0] -= head
