@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ _SMALL_SEGMENTS = {"segment.bytes": str(16 * 1024 * 1024), "segment.ms": str(3_6
 _FOR_EVER = "-1"
 _LOG_CLOCK = {"message.timestamp.type": "LogAppendTime"}
 _FINE = (0, 36)  # made; another process made it meanwhile
+_TOO_FEW_BROKERS = 38  # the cluster says so too where brokers have only just started
 _ANSWER_WITHIN_MS = 10_000
+_AGAIN_S = 0.5
 
 
 class TopicError(SekishoError):
@@ -71,13 +74,25 @@ def create_topics(settings: Settings, log_append: bool = True) -> tuple[str, ...
         existing = set(admin.list_topics())
         missing = [spec for spec in wanted_topics(settings, log_append) if spec.name not in existing]
         if missing:
-            made = [NewTopic(s.name, s.partitions, s.replication, topic_configs=dict(s.configs)) for s in missing]
-            answers = admin.create_topics(made, raise_errors=False)["topics"]
-            failed = [f"{a['name']}: {a['error_message']}" for a in answers if a["error_code"] not in _FINE]
+            failed = [f"{answer['name']}: {answer['error_message']}" for answer in _refused(admin, missing)]
             if failed:
-                raise TopicError("\n".join(failed), "mend [topics] in the settings, or ask for the rights")
+                raise TopicError(
+                    "\n".join(failed), "start what is down, mend [topics] in the settings, or ask for the rights"
+                )
             admin.wait_for_topics([spec.name for spec in missing])
     return tuple(spec.name for spec in missing)
+
+
+def _refused(admin: KafkaAdminClient, specs: list[TopicSpec]) -> list[dict[str, Any]]:
+    """Ask for topics, again for a while where too few brokers are up; the answers of those that were not made."""
+    wanted = [NewTopic(s.name, s.partitions, s.replication, topic_configs=dict(s.configs)) for s in specs]
+    until = time.monotonic() + _ANSWER_WITHIN_MS / 1000
+    while True:
+        answers = admin.create_topics(wanted, raise_errors=False)["topics"]
+        refused = [answer for answer in answers if answer["error_code"] not in _FINE]
+        if time.monotonic() > until or all(answer["error_code"] != _TOO_FEW_BROKERS for answer in refused):
+            return refused
+        time.sleep(_AGAIN_S)
 
 
 def check_topics(settings: Settings, log_append: bool = True) -> tuple[str, ...]:

@@ -53,6 +53,19 @@ def test_each_difference_is_told(broker: KafkaBroker, prefix: str) -> None:
     assert f"{prefix}alerts: replication is 1, should be 3" in check_topics(more)
 
 
+def test_a_cluster_of_too_few_brokers_is_asked_again(
+    broker: KafkaBroker, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brokers may be on their way up: what they refuse is asked again for a while, then told with what to do."""
+    monkeypatch.setattr("streams.topics._ANSWER_WITHIN_MS", 300)
+    asked: list[float] = []
+    monkeypatch.setattr("streams.topics.time.sleep", asked.append)
+    settings = _settings(broker.bootstrap, prefix)
+    with pytest.raises(TopicError, match="(?s)only 1 broker.*start what is down") as told:
+        create_topics(replace(settings, topics=replace(settings.topics, replication=3)))
+    assert asked and str(told.value).count(prefix) == 8
+
+
 def test_the_commands_create_and_check(broker: KafkaBroker, prefix: str, tmp_path: Path) -> None:
     """`check` fails with what is missing, `create` makes it, `check` is content; the pack names its own clock."""
     names = "".join(f'{key} = "{prefix}{key}"\n' for key in KEYS)
