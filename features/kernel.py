@@ -15,8 +15,11 @@ from numba import config, types
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
+from features.compiler import PartCompiler, WholeCompiler
+
 _F = TypeVar("_F", bound=Callable[..., Any])
-_MARKS = (b"@kernel", b"@bare", b"@inner", b"@inlined")
+_MARKS = (b"@kernel", b"@bare", b"@inner", b"@inlined", b"numba.core")
+_RULES: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": False}
 _ROOMS = ("features", "models", "rules", "sekisho")
 
 
@@ -58,9 +61,11 @@ def _index(context: Any, builder: Any, type: Any, index: Any, size: Any) -> Any:
 arrayobj.fix_integer_index = _index
 
 
-def _compiled(function: _F, **options: Any) -> _F:
-    dispatcher = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=False, **options)(function)
-    resolve = dispatcher.get_call_template
+def _part(function: _F, **options: Any) -> _F:
+    """A kernel for kernels."""
+    doors = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    part = numba.njit(pipeline_class=PartCompiler, **_RULES, **doors, **options)(function)
+    resolve = part.get_call_template
 
     def general(args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """A constant argument would be a type, and so a compilation, of its own."""
@@ -68,13 +73,21 @@ def _compiled(function: _F, **options: Any) -> _F:
             tuple(map(types.unliteral, args)), {name: types.unliteral(type) for name, type in keywords.items()}
         )
 
-    dispatcher.get_call_template = general
-    return cast(_F, dispatcher)
+    part.get_call_template = general
+    return cast(_F, part)
+
+
+def _whole(function: _F, **options: Any) -> _F:
+    """A kernel for Python, and for kernels."""
+    whole: Any = numba.njit(pipeline_class=WholeCompiler, cache=True, **_RULES, **options)(function)
+    part: Any = _part(function, forceinline=False, **options)
+    whole.get_call_template, whole.get_overload = part.get_call_template, part.get_overload
+    return cast(_F, whole)
 
 
 def kernel(function: _F) -> _F:
     """Compile `function` for the CPU: no GIL, NumPy's error model, no fused or reordered float arithmetic."""
-    return _compiled(function)
+    return _whole(function)
 
 
 def bare(function: _F) -> _F:
@@ -82,17 +95,17 @@ def bare(function: _F) -> _F:
 
     Its indexes are never negative.
     """
-    return _compiled(function, _nrt=False)
+    return _whole(function, _nrt=False)
 
 
 def inner(function: _F) -> _F:
     """A `bare` kernel that only kernels call: without the door for Python it compiles faster."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+    return _part(function, _nrt=False, forceinline=False)
 
 
 def inlined(function: _F) -> _F:
-    """An `inner` kernel of a few lines, part of each of its callers."""
-    return _compiled(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, forceinline=True)
+    """An `inner` kernel of a few lines, put into each of its callers."""
+    return _part(function, _nrt=False, forceinline=True)
 
 
 def _prefetch(typing: Any, array: Any, index: Any) -> Any:

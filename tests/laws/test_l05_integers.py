@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from features import shims, vm
+from features.compiler import WholeCompiler
 from models import scorer, trees
 from sekisho.compile import compile_pack
 from sekisho.pack import Pack
@@ -115,7 +116,7 @@ def machine_code(kernel: Any, signature: tuple[Any, ...], fastmath: bool | None 
     """LLVM's text of a kernel with all that it calls, and its assembly for a processor that has fused operations."""
     options = {name: value for name, value in kernel.targetoptions.items() if name != "nopython"}
     options |= {} if fastmath is None else {"fastmath": fastmath}
-    again = numba.njit(**options)(kernel.py_func)
+    again = numba.njit(pipeline_class=WholeCompiler, **options)(kernel.py_func)
     again.compile(signature)
     (text,) = again.inspect_llvm().values()
     processor = "haswell" if platform.machine() in ("x86_64", "AMD64") else ""
