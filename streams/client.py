@@ -97,7 +97,7 @@ class KafkaBroker:
     def writer(self, transactional: bool) -> KafkaWriter:
         """A producer; a transactional one fences its predecessors here. Raises BrokerError."""
         self._metadata()
-        config = self.common | _RETRY | {"linger.ms": 0, "acks": "all", "enable.idempotence": True}
+        config = self.common | _RETRY | {"acks": "all", "enable.idempotence": True}
         config["queue.buffering.max.messages"] = 1_000_000
         if transactional:
             config["transactional.id"] = self.settings.lane.name

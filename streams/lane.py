@@ -239,9 +239,10 @@ class Lane:
 
     def _room(self) -> int:
         """How many events may be decided while a flight is in the air: what leaves together is one batch's worth."""
+        if not self.transactional:
+            return 0
         aloft = len(self._flight.records) if self._flight else 0
-        ahead = sum(batch.events for batch in islice(self.fold.pending, aloft, None))
-        return self.settings.batch_events - ahead if self.transactional or not ahead else 0
+        return self.settings.batch_events - sum(batch.events for batch in islice(self.fold.pending, aloft, None))
 
     def _patience_s(self) -> float:
         """What comes in the first half of a flight is decided in the second; a backlog is decided at once."""
