@@ -4,8 +4,8 @@ python -m bench.soak                    # 15 minutes; event time is twice the lo
 python -m bench.soak --minutes 5 --rate 200
 
 At the end the rows that the worker's last snapshot holds equal, store by store, those that the specification's intake
-says must be kept; in the second half, when as many rows go as come, memory grows by at most 1 %, and file descriptors
-do not. Ends with 1 where one of them fails.
+says must be kept, taking the payments in the journal's order; in the second half, when as many rows go as come, memory
+grows by at most 1 %, and file descriptors do not. Ends with 1 where one of them fails.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from features.arena import Store
 from features.intern import REF, SLOT, record_in
 from features.rows import evict
 from features.window_plan import KEEP_ROWS, KEEP_US, Program, StorePlan
+from replay.topic import TopicReader
 from sekisho.compile import Engine, compile_pack, longest_reach
 from sekisho.errors import SekishoError
+from sekisho.journal import decode
 from sekisho.load import load_pack
+from sekisho.log import merge_order
 from sekisho.pack import Pack
 from sekisho.packs import shipped_pack
 from sekisho.settings import load_settings
@@ -47,12 +50,14 @@ state = "state"
 bootstrap = "{bootstrap}"
 [topics]
 input = ["payments"]
+journal = "{journal}"
 replication = 1
 partitions = 4
 input_retention_days = 3650
 [lane]
 snapshot_every_s = 15
 """
+JOURNAL = "journal"
 SAMPLE_S = 5.0
 PARTITIONS = 4
 DAY_US = 86_400_000_000
@@ -140,17 +145,31 @@ def seen_later(times: list[int], reach: int, keep_us: int, keep_rows: int) -> in
     return by_time + by_number
 
 
-def events_of(pack: Pack, world: World, count: int) -> Iterator[dict[str, Any]]:
-    """The world's first events as the specification takes them."""
-    number = 0
-    for day in world.days():
-        for row in day.slice(0, count - number).to_pylist():
-            event = {name.name: row.get(name.name) for name in pack.schema.fields}
-            event |= {"event_time": _us(row["event_time"]), "record_time": _us(row["recorded_at"])}
-            yield event | {"topic": "payments", "partition": number % PARTITIONS, "offset": number // PARTITIONS}
-            number += 1
-        if number == count:
-            return
+def decided(bootstrap: str) -> list[tuple[int, int]]:
+    """Partition and offset of every payment, in the order in which the journal says that they were decided."""
+    journal, payments = TopicReader(bootstrap, JOURNAL, {}), TopicReader(bootstrap, "payments", {})
+    places: list[tuple[int, int]] = []
+    while journal.peek(0) is not None:
+        record = decode(journal.pop(0).value or b"")
+        order, messages = merge_order([list(payments.take(each.partition, each.end)) for each in record.ranges])
+        places += [(messages[at].partition, messages[at].offset) for at in order]
+    journal.close()
+    payments.close()
+    return places
+
+
+def events_of(pack: Pack, world: World, places: list[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """The world's events as the specification takes them, in the order of their places on the topic."""
+    rows = enumerate(row for day in world.days() for row in day.to_pylist())
+    waiting: dict[int, dict[str, Any]] = {}
+    for partition, offset in places:
+        number = offset * PARTITIONS + partition
+        while number not in waiting:
+            waiting.update([next(rows)])
+        row = waiting.pop(number)
+        event = {name.name: row.get(name.name) for name in pack.schema.fields}
+        event |= {"event_time": _us(row["event_time"]), "record_time": _us(row["recorded_at"])}
+        yield event | {"topic": "payments", "partition": partition, "offset": offset}
 
 
 def _us(moment: Any) -> int:
@@ -178,7 +197,7 @@ def soak(folder: Path, minutes: float, rate: float) -> bool:
     world = world_of(count, days=days)
     world.write_jsonl(folder / "world.jsonl", count)
     with KafkaBroker.start(folder / "broker") as broker:
-        text = SETTINGS.format(pack=shipped_pack("card_payments"), bootstrap=broker.bootstrap)
+        text = SETTINGS.format(pack=shipped_pack("card_payments"), bootstrap=broker.bootstrap, journal=JOURNAL)
         worker = WorkerProcess(folder, "soak", text)
         create_topics(load_settings(worker.config), log_append=False)
         worker.start()
@@ -188,6 +207,7 @@ def soak(folder: Path, minutes: float, rate: float) -> bool:
             samples = produce(broker.bootstrap, folder / "world.jsonl", minutes, count, worker)
             status = worker.wait(lambda status: sum(status.get("positions", {}).values()) >= count)
             before, after, watermark = rows_held(engine, newest(folder / "state", status["sequence"]))
+            places = decided(broker.bootstrap)
             worker.end(signal.SIGTERM)
         except SekishoError:
             print(worker.status(), worker.log.read_text("utf-8")[-3000:], sep="\n")
@@ -195,7 +215,7 @@ def soak(folder: Path, minutes: float, rate: float) -> bool:
         finally:
             worker.kill()
     stores = [store for stage in engine.stages for store in stage.windows.stores]
-    kept, judged = rows_to_keep(pack, stores, events_of(pack, world, count))
+    kept, judged = rows_to_keep(pack, stores, events_of(pack, world, places))
     return report(samples[len(samples) // 2 :], before, after, kept, watermark == judged)
 
 

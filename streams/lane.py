@@ -15,10 +15,11 @@ is acknowledged at the very offset behind what the lane has read, it counts, and
 somebody else has written: the journal is read again before any output is sent. A lane that becomes active sends the
 outputs of the last batch again, as no later record confirms them.
 
-One flight is in the air: a transaction, a record, or outputs. What comes meanwhile is decided meanwhile; in one
-transaction leave all batches that are decided, each with a record of its own. Without transactions a record leaves
-alone: where it proves void, so would those that rely on it, and no reader could tell. A lane that no longer leads
-brings out what it has decided before it follows.
+One flight is in the air: a transaction, a record, or outputs. Where there are transactions, what comes meanwhile is
+decided meanwhile, and in one transaction leave all batches that are decided, each with a record of its own. Without
+them a record flies alone: where it proves void, so would those that rely on it, and no reader could tell; so nothing is
+decided ahead, which would only wait for two flights. A lane that no longer leads brings out what it has decided before
+it follows.
 """
 
 from __future__ import annotations
@@ -253,14 +254,10 @@ class Lane:
         if self.fold.unconfirmed is not None:
             writer.send(self.fold.unconfirmed[1].sends())
             return Flight((), writer.beside(writer.flush), self.broker.now())
-        if batches := self._leaving():
+        if batches := tuple(self.fold.pending):
             records = self._records(batches)
             return Flight(records, writer.beside(self._publish(writer, batches, records)), self.broker.now())
         return None
-
-    def _leaving(self) -> Sequence[Pending]:
-        """The pending batches that leave together."""
-        return tuple(islice(self.fold.pending, None if self.transactional else 1))
 
     def _publish(
         self, writer: Writer, batches: Sequence[Pending], records: Sequence[JournalRecord]

@@ -338,15 +338,10 @@ def _sends_once(lane: Lane, writer: Writer) -> None:
     lane.fold.unconfirmed = None
 
 
-def _leave_together(lane: Lane) -> Sequence[Pending]:
-    """All that is pending leaves together, with or without a transaction."""
-    return tuple(lane.fold.pending)
-
-
 def _appends_all(
     lane: Lane, writer: Writer, batches: Sequence[Pending], records: Sequence[JournalRecord]
 ) -> Callable[[], int | None]:
-    """One record after the other, and one wait for all."""
+    """All that is pending leaves together, with or without a transaction: one record after the other, one wait."""
     calls = [PUBLISH(lane, writer, batches, [record]) for record in records]
     return lambda: [call() for call in calls][-1]
 
@@ -445,13 +440,13 @@ BOTH, ONCE, LEAST = ("exactly-once", "at-least-once"), ("exactly-once",), ("at-l
         (ONCE, {"Lane._publish": _commits_apart}),
         (BOTH, {"Fold._inputs": _feeds_from_the_place}),
         (ONCE, {"Fold.decide": _saves_ahead}),
-        (BOTH, {"Fold._inputs": _reads_on_behind_the_first}),
-        (BOTH, {"Fold.decide": _chains_to_the_place}),
-        (BOTH, {"Fold.decide": _switches_ahead}),
+        (ONCE, {"Fold._inputs": _reads_on_behind_the_first}),
+        (ONCE, {"Fold.decide": _chains_to_the_place}),
+        (ONCE, {"Fold.decide": _switches_ahead}),
         (ONCE, {"Lane._land": _lands_everything}),
         (ONCE, {"Lane._take_off": _counts_on_it}),
         (LEAST, {"Lane._send_again": _sends_once}),
-        (LEAST, {"Lane._leaving": _leave_together, "Lane._room": _decides_on, "Lane._publish": _appends_all}),
+        (LEAST, {"Lane._room": _decides_on, "Lane._publish": _appends_all}),
         (LEAST, {"Lane._land": _asks_nobody}),
         (LEAST, {"Lane._publish": _sends_before_the_journal}),
         (BOTH, {"merge": _merges_by_partition}),
