@@ -107,7 +107,7 @@ def test_without_a_key_values_are_masked_and_names_show_nothing(pack_folder: Pat
     schema = replace(pack.schema, fields=tuple(fields))
     engine = replace(compile_pack(pack), pack=replace(pack, schema=schema))
     verdicts = Decider(engine).decide([Message("payments", 0, 0, 0, None, attack()[0])])
-    tokens = {each["field"]: each["token"] for each in json.loads(verdicts.alerts[0].value)["entities"]}
+    tokens = {each["field"]: each["token"] for each in json.loads(verdicts.alerts.values[0])["entities"]}
     assert tokens == {"terminal_id": "****tack", "card_id": "****"}
 
 
