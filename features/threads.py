@@ -18,8 +18,10 @@ def in_parts(threads: int, n: int, job: Callable[[int, int], _T]) -> list[_T]:
     if parts <= 1:
         return [job(0, n)]
     bounds = [n * k // parts for k in range(parts + 1)]
-    others = [_pool(threads).submit(job, start, stop) for start, stop in pairwise(bounds[1:])]
-    return [job(0, bounds[1]), *(other.result() for other in others)]
+    others = [(_pool(threads).submit(job, *part), part) for part in pairwise(bounds[1:])]
+    first = job(0, bounds[1])
+    # a part that no thread has begun, as all have other work, is done here
+    return [first, *(job(*part) if other.cancel() else other.result() for other, part in others)]
 
 
 @cache

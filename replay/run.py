@@ -65,8 +65,16 @@ class Step:
 
 
 def run(engine: Engine, state: State, log: Iterator[Chunk], batch: int = 4096, threads: int = 1) -> Iterator[Step]:
-    """Drive fold() over a log, `batch` events at a time; the next chunk is decoded meanwhile."""
-    for chunk in ahead(log):
+    """Drive fold() over a log, `batch` events at a time.
+
+    The next chunk is decoded meanwhile, and the next batches are decided while the caller does something with one: the
+    state is that of the log's end when the last step has come, and nobody's before.
+    """
+    return ahead(_run(engine, state, ahead(log), batch, threads))
+
+
+def _run(engine: Engine, state: State, log: Iterator[Chunk], batch: int, threads: int) -> Iterator[Step]:
+    for chunk in log:
         dead = chunk.dead
         for start in range(0, chunk.batch.n, batch):
             part = chunk.batch.cut(start, min(start + batch, chunk.batch.n))

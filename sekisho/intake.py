@@ -21,7 +21,7 @@ from features.kernel import bare, inner
 from features.sheet import DEGRADED, ENTERS, HANDLE_BITS, NULL, SKIPPED, VALID, Bytes, Ints, Layout, Sheet
 from features.types import Kind
 from sekisho.batch import Batch
-from sekisho.ledger import HEADER, NEVER, Ledger, append, expire, find, new_ledger, record_words
+from sekisho.ledger import HEADER, NEVER, Ledger, append, expire, fetch, find, new_ledger, record_words
 from sekisho.pack import Pack
 from sekisho.wire.ids import content_hash
 
@@ -32,6 +32,7 @@ FLAG_NAMES = {TOO_LATE: "too_late", FUTURE: "future", CONFLICT: "id_conflict", O
 _TEXTS = ("id", "category", "text")  # types of fields
 _SEEN_WORDS = 5  # content hash (2), topic, partition, offset
 _LENGTH = (1 << HANDLE_BITS) - 1
+_AHEAD = 16  # events: so much earlier is memory asked for what a look-up will need
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,9 @@ def _admit(
     lateness, skew, dedup_horizon, inherit_horizon = horizons[0], horizons[1], horizons[2], horizons[3]
     n = cells.shape[1]
     for i in range(done, n):
+        if i + _AHEAD < n:
+            later = cells[id_row, i + _AHEAD]
+            fetch(secret, seen_table, text, later >> HANDLE_BITS, later & _LENGTH, 0)
         w, t = mark[0], cells[time_row, i]
         kind = _index_of(text, cells[kind_row, i], kinds)
         expire(seen, seen_table, seen_marks, w - dedup_horizon)

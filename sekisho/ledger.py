@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.hashing import hash_bytes
-from features.kernel import bare
+from features.kernel import bare, inner, prefetch
 from features.sheet import Bytes, Ints
 
 SIZE, HASH, KEY, STAMP = 0, 1, 2, 3  # KEY: the key's length in bytes, and above it the space that it belongs to
@@ -99,6 +99,12 @@ def _index(heap: Ints, table: Ints, marks: Ints) -> int:
 def record_words(words: int, key_bytes: int, text_bytes: int) -> int:
     """How many words a record takes."""
     return HEADER + words + (key_bytes + 7) // 8 + (text_bytes + 7) // 8
+
+
+@inner
+def fetch(secret: Ints, table: Ints, text: Bytes, start: int, length: int, space: int) -> None:
+    """Ask for the slot of a key that will be looked up soon."""
+    prefetch(table, np.int64(hash_bytes(secret, text, start, length, space)) & (len(table) - 1))
 
 
 @bare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,9 @@ class Message(NamedTuple):
     value: bytes | None
 
 
+_TOPIC, _PARTITION, _OFFSET = map(itemgetter, range(3))
+
+
 def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[Ints, list[Message]]:
     """The order of `log-time/1` as indexes into the partitions' records laid end to end, and these.
 
@@ -36,12 +40,12 @@ def merge_order(heads: Sequence[Sequence[Message]]) -> tuple[Ints, list[Message]
 
 def places_of(records: Sequence[Message]) -> tuple[tuple[str, ...], Ints, Ints, Ints]:
     """Where records stand, as a Batch says it: topic names, and int64[n] each of their index, partition and offset."""
-    names, partition, offset, *_ = zip(*records, strict=True) if records else ((),) * 3  # no step of Python a record
+    names = list(map(_TOPIC, records))  # no step of Python a record, and no object for the garbage collector
     topics = tuple(dict.fromkeys(names))
     index = {topic: k for k, topic in enumerate(topics)}
     return (
         topics,
         np.array(list(map(index.__getitem__, names)), np.int64) if len(topics) > 1 else np.zeros(len(names), np.int64),
-        np.array(partition, np.int64),
-        np.array(offset, np.int64),
+        np.array(list(map(_PARTITION, records)), np.int64),
+        np.array(list(map(_OFFSET, records)), np.int64),
     )
