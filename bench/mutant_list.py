@@ -180,7 +180,8 @@ MUTANTS = (
     ),
     Mutant(
         "trees are added from the last", "L8", "models/trees.py",
-        "for t in range(len(node_start) - 1):", "for t in range(len(node_start) - 2, -1, -1):", FOREST,
+        "for t in range(len(node_start) - 1):\n            first,",
+        "for t in range(len(node_start) - 2, -1, -1):\n            first,", FOREST,
     ),
     Mutant(
         "ties of several logs are reversed", "L6", "replay/merge.py",
@@ -378,8 +379,8 @@ MUTANTS = (
         ("tests/laws/test_l06_cuts.py::test_what_overflows_is_null_marked_and_counted[0]",),
     ),
     Mutant(
-        "the headline is the lowest score", "L8", "sekisho/decision.py",
-        "np.maximum(best,", "np.minimum(best,", RECORD,
+        "the headline is the last model's score", "L8", "sekisho/decision.py",
+        "max(best[k], scores[rows[k]]), VALID", "scores[rows[k]], VALID", ("tests/laws/test_l08_models.py",),
     ),
     Mutant(
         "a duplicate names itself", "L11", "sekisho/decision.py",

@@ -92,9 +92,8 @@ def zone_table(name: str) -> tuple[tuple[int, int], ...]:
     """
     zone = ZoneInfo(name)
 
-    def offset(second: int) -> int:
-        found = datetime.fromtimestamp(second, zone).utcoffset()
-        return (found or timedelta()) // timedelta(microseconds=1)
+    def offset(second: int) -> timedelta:
+        return datetime.fromtimestamp(second, zone).utcoffset() or timedelta()
 
     table = [(_FIRST_DAY, offset(0))]
     for day in range(_FIRST_DAY, _LAST_DAY):
@@ -108,7 +107,7 @@ def zone_table(name: str) -> tuple[tuple[int, int], ...]:
             else:
                 after = middle
         table.append((after * SECOND_US, offset(after)))
-    return tuple(table)
+    return tuple((start, since // timedelta(microseconds=1)) for start, since in table)
 
 
 def zone_arrays(names: list[str]) -> Ints:

@@ -14,6 +14,7 @@ from llvmlite.binding import Linkage
 from numba._dynfunc import make_function
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
+from numba.np import linalg
 
 
 class _Part(JITCodeLibrary):  # type: ignore[misc]
@@ -101,3 +102,10 @@ def _hash_flags(flags: Any) -> int:
 
 
 Flags.__hash__ = _hash_flags
+
+
+def _no_blas() -> None:
+    raise ImportError("kernels multiply no matrices")
+
+
+linalg.ensure_blas = _no_blas  # else Numba imports SciPy, a tenth of a second of every start
