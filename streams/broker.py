@@ -101,6 +101,9 @@ class Leadership(Protocol):
     def silent_s(self) -> float:
         """Seconds since the brokers were heard last; infinite before that."""
 
+    def has_met(self) -> bool:
+        """True while the group has met, so that somebody holds the partition."""
+
     def close(self) -> None:
         """Leave, so that another takes over at once; never raises."""
 

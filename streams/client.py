@@ -404,6 +404,10 @@ class KafkaLeadership:
         """Seconds since the brokers were heard last, by what the client told at its last poll."""
         return time.monotonic() - self.health.heard_at
 
+    def has_met(self) -> bool:
+        """True while the group has met, by what the client told at its last poll."""
+        return self.health.is_steady
+
     def close(self) -> None:
         """Leave the group, and wait until it knows."""
         _apart(self.consumer.close, _CLOSE_S)
@@ -426,7 +430,7 @@ class GroupHealth:
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self.now, self.heard_at, self.met_at = now, float("-inf"), now()
+        self.now, self.heard_at, self.met_at, self.is_steady = now, float("-inf"), now(), False
 
     def take(self, statistics: str) -> None:
         """Read what the client says of itself, some times in a session."""
@@ -434,7 +438,8 @@ class GroupHealth:
         idle_us = [each["rxidle"] for each in found["brokers"].values() if each["rxidle"] >= 0]
         if idle_us:
             self.heard_at = now - min(idle_us) / 1e6
-        if found.get("cgrp", {}).get("join_state") == "steady" or now - self.heard_at > _HEARD_S:
+        self.is_steady = found.get("cgrp", {}).get("join_state") == "steady"
+        if self.is_steady or now - self.heard_at > _HEARD_S:
             self.met_at = now
 
     def apart_s(self) -> float:

@@ -47,7 +47,8 @@ class Fold:
     """A scorer, its place, and the clients that bring it the journal and the inputs; the scorer when a place is known.
 
     pending: batches that are decided ahead of the place, the oldest first.   unconfirmed: sequence and outputs of the
-    last batch, while no later record says that they are on their topics (delivery at least once).
+    last batch, while no later record says that they are on their topics (delivery at least once).   undecided_since:
+    since when records have been at hand that the journal, read to its end, does not name.
     """
 
     broker: Broker
@@ -59,6 +60,7 @@ class Fold:
     place: Place | None = None
     pending: deque[Pending] = field(default_factory=deque)
     unconfirmed: tuple[int, Outputs] | None = None
+    undecided_since: float | None = None
     status: FoldStatus = field(default_factory=FoldStatus)
     _scorer: Scorer | None = None
     _tail: JournalTail | None = None
@@ -108,9 +110,12 @@ class Fold:
         """Do what the journal says next, or wait a little for it; False when it says no more. saving: snapshots."""
         place, entry = self.at(), self.tail().peek(IDLE_S)
         if entry is None:
-            self._inputs().fill(self.settings.batch_events, 0.0, self.broker.now())
+            feed, now = self._inputs(), self.broker.now()
+            feed.fill(self.settings.batch_events, 0.0, now)
+            self.undecided_since = (self.undecided_since or now) if any(feed.queues.values()) else None
             self._warm(active=False)
             return False
+        self.undecided_since = None
         if self.unconfirmed is not None and entry.record.confirmed >= self.unconfirmed[0]:
             self.unconfirmed = None
         if self.pending:

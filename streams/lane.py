@@ -49,6 +49,8 @@ class LaneStatus:
     """What a lane is doing, and its counts since the start. phase: one of the four above.
 
     silent_s: how long the brokers had not been heard at the last turn's begin.   turn_at_s: when that was.
+    apart_s: how long the group had not met, so that nobody could be known to lead.   undecided_s: how long records had
+    been at hand that nobody decided; both 0 for whoever leads.
     """
 
     phase: str = FOLLOWING
@@ -66,6 +68,8 @@ class LaneStatus:
     last_error: str = ""
     silent_s: float = float("inf")
     turn_at_s: float = float("-inf")
+    apart_s: float = 0.0
+    undecided_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class Lane:
         self._writable = False  # the journal is read to its end behind this writer
         self._epoch = 0  # of this writer's records
         self._next = 0  # the journal's next offset, as far as is known (delivery at least once)
+        self._met_at: float | None = None  # when the group was last known to have met
         self._failures = 0
         self._failed_at = float("-inf")
         self._logged: dict[str, float] = {}  # when each error of this series was told last
@@ -153,10 +158,20 @@ class Lane:
                 self._leadership = self.broker.leadership()
             leads = self._leadership.poll()
             self.status.silent_s, self.status.turn_at_s = self._leadership.silent_s(), self.broker.now()
+            self._miss_leader(leads, self._leadership.has_met(), self.broker.now())
             return leads
         except BrokerError:
             self._leave()
             raise
+
+    def _miss_leader(self, leads: bool, met: bool, now: float) -> None:
+        """How long nobody has been known to lead."""
+        if leads:
+            self.fold.undecided_since = None
+        if leads or met or self._met_at is None:
+            self._met_at = now
+        since = self.fold.undecided_since
+        self.status.apart_s, self.status.undecided_s = now - self._met_at, 0.0 if since is None else now - since
 
     def _recover(self, error: BrokerError) -> None:
         """Drop every client; the next turns make new ones."""

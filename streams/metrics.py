@@ -38,6 +38,8 @@ def render_metrics(lane: Lane | None) -> str:
         for name, text in texts.items():
             lines += _metric(f"{name}_total", "counter", text, getattr(record, name))
     lines += _metric("active", "gauge", "1 on the worker that decides", int(lane.status.phase == ACTIVE))
+    alone_s = max(lane.status.apart_s, lane.status.undecided_s)
+    lines += _metric("leaderless_seconds", "gauge", "for so long nobody has been known to decide", alone_s)
     lines += _metric("journal_sequence", "gauge", "the last batch that this worker stands behind", lane.status.sequence)
     lines += _metric("epoch", "gauge", "the epoch of that batch", lane.status.epoch)
     if lane.fold.status.watermark_us is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from streams.lane import ACTIVE, TAKING_OVER, WAITING, LaneStatus
+from streams.lane import ACTIVE, FOLLOWING, TAKING_OVER, WAITING, LaneStatus
 
 _SHARE = 2 / 3  # of the session: a worker is told to be out before the group finds it gone
+_TAKEOVER_S = 2.0  # behind the session of whoever led; longer than that, nobody takes over
 
 
 def why_not_ready(status: LaneStatus, now_s: float, session_s: float) -> str:
@@ -17,6 +18,12 @@ def why_not_ready(status: LaneStatus, now_s: float, session_s: float) -> str:
         return f"waiting: {_silence(status.silent_s)}{before}"
     if status.phase in (ACTIVE, TAKING_OVER) and busy_s > patience_s:
         return f"{status.phase}: it has been busy with one turn for {busy_s:.1f} s"
+    if status.phase == FOLLOWING and status.undecided_s > session_s + _TAKEOVER_S:
+        return (
+            f"waiting for a leader: payments have been at hand for {status.undecided_s:.1f} s, and nobody decides them"
+        )
+    if status.phase == FOLLOWING and status.apart_s > session_s + _TAKEOVER_S:
+        return f"waiting for a leader: the workers' group has not met for {status.apart_s:.1f} s"
     return ""
 
 

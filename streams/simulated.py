@@ -310,6 +310,9 @@ class SimulatedLeadership:
     def silent_s(self) -> float:
         return 0.0
 
+    def has_met(self) -> bool:
+        return True
+
     def close(self) -> None:
         if self in self.broker.cluster.members:
             self.broker.cluster.members.remove(self)
