@@ -98,7 +98,7 @@ _SWITCHES = tuple((name, option.default) for name, option in Flags.options.items
 
 def _hash_flags(flags: Any) -> int:
     """By what is switched on: Numba's own is of the options' names, so that the flags of all kernels collide."""
-    return hash(tuple([flags._values.get(name, default) for name, default in _SWITCHES]))
+    return tuple([flags._values.get(name, default) for name, default in _SWITCHES]).__hash__()
 
 
 Flags.__hash__ = _hash_flags

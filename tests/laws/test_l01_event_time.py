@@ -49,7 +49,6 @@ DOOR_MODULES = {"socket", "subprocess", "shutil", "tempfile", "urllib", "http", 
 
 ALLOWED = {
     "sekisho/testing": "worlds and random cases are drawn from named seeds, and are written to files for tests",
-    "features/compiler.py": "Numba's options are told apart by a hash, while it compiles",
     "features/kernel.py": "the folder of compiled kernels is named after their source",
     "sekisho/canonical.py": "a pack's hash holds the version of the time-zone data, read when a pack is loaded",
     "sekisho/load.py": "the door by which a pack's files come in",
