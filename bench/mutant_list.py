@@ -376,7 +376,7 @@ MUTANTS = (
     Mutant(
         "a feature that is NULL has overflowed", "L7", "sekisho/decision.py",
         "                    if valid[row, i] == ERROR:\n", "                    if valid[row, i] != VALID:\n",
-        ("tests/laws/test_l06_cuts.py::test_what_overflows_is_null_marked_and_counted[0]",),
+        ("tests/laws/test_l05_integers.py::test_what_is_null_has_not_overflowed",),
     ),
     Mutant(
         "the headline is the last model's score", "L8", "sekisho/decision.py",

@@ -79,6 +79,15 @@ def test_nothing_wraps_and_every_double_is_rounded_once(
         assert abs(run.features[-1]["sum_all"]) > 2**63  # type: ignore[operator, arg-type]
 
 
+def test_what_is_null_has_not_overflowed(make_pack: Callable[..., Pack], make_event: Callable[..., Event]) -> None:
+    """Of one batch, the product beyond its type alone is flagged, not the missing one, nor the small one."""
+    pack = make_pack("SELECT event_id, amount * epoch_us(event_time) * epoch_us(event_time) AS f FROM events")
+    log = [make_event(k, T + k, amount=amount) for k, amount in enumerate((MOST, None, 1))]
+    _, run = run_engine(compile_pack(pack), log, 3)
+    assert [found["f"] is None for found in run.features] == [True, True, False]
+    assert [b'"overflow"' in record for record in run.records] == [True, False, False]
+
+
 def test_times_are_exact_to_the_microsecond(make_pack: Callable[..., Pack], make_event: Callable[..., Event]) -> None:
     """From 1970 to 2200, beside a sum of times, which is more than a double holds: no microsecond is lost."""
     features = """WITH timed AS (SELECT *, epoch_us(event_time) AS at FROM events)

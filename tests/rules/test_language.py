@@ -170,10 +170,12 @@ def test_examples_of_shadow_and_expired_rules_run_too():
 def test_a_quoted_value_of_an_example_is_a_text():
     """YAML's quotes say so, whatever stands between them: a code of digits is a code."""
     text = (
-        RULE.replace("amount > 5", "country = '392'")
-        + "    examples: {hit: [{country: '392'}], miss: [{country: 'NULL'}]}\n"
+        RULE.replace("amount > 5", "country = '007'")
+        + "    examples: {hit: [{country: '007'}], miss: [{country: 'NULL'}]}\n"
     )
     assert check_examples(read(text)[0], COLUMNS) == []
+    (refusal,) = check_examples(read(RULE + "    examples: {hit: [{amount: '6'}]}\n")[0], COLUMNS)
+    assert "'6' is VARCHAR" in refusal.what
 
 
 def test_an_example_of_a_list_needs_its_time():
