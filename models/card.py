@@ -6,12 +6,14 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from features.refusal import Place, Refusal
+from models.drift import Bins
 
 FEATURE_KINDS = ("numeric", "categorical")
 
@@ -42,6 +44,7 @@ class ModelCard:
     sha256: of the model file's bytes.   trained_from, trained_to: the event times of the training rows.
     rows, positives: of the training set.   metrics: on later rows than those, by name.
     calibration: None leaves the model's own sigmoid in force.
+    reference: how the training's values of each feature lay; scores: the test's, in points. Drift is told against them.
     """
 
     name: str
@@ -55,6 +58,8 @@ class ModelCard:
     intended_use: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    reference: Mapping[str, Bins] = field(default_factory=dict)
+    scores: Bins | None = None
 
 
 def read_card(raw: bytes) -> ModelCard:
@@ -71,7 +76,7 @@ def read_card(raw: bytes) -> ModelCard:
     return ModelCard(
         name=_name(reader),
         sha256=_sha256(reader),
-        features=_features(reader),
+        features=(features := _features(reader)),
         trained_from=_time(reader, "trained_from"),
         trained_to=_time(reader, "trained_to"),
         rows=reader.get("rows", int),
@@ -80,6 +85,8 @@ def read_card(raw: bytes) -> ModelCard:
         intended_use=reader.get("intended_use", str),
         metrics=_metrics(reader),
         calibration=_calibration(reader),
+        reference=_reference(reader, {feature.name for feature in features}),
+        scores=_bins(reader, "scores", "the scores", reader.table["scores"]) if "scores" in reader.table else None,
     )
 
 
@@ -98,7 +105,15 @@ def write_card(card: ModelCard) -> str:
         lines += ["", "[calibration]", f"a = {card.calibration.a!r}", f"b = {card.calibration.b!r}"]
     if card.metrics:
         lines += ["", "[metrics]", *(f"{name} = {value!r}" for name, value in card.metrics.items())]
+    if card.scores:
+        lines += ["", "[scores]", *_bin_lines(card.scores)]
+    for name, bins in card.reference.items():
+        lines += ["", f"[reference.{_toml(name)}]", *_bin_lines(bins)]
     return "\n".join(lines) + "\n"
+
+
+def _bin_lines(bins: Bins) -> list[str]:
+    return [f"{key} = [{', '.join(map(repr, values))}]" for key, values in vars(bins).items()]
 
 
 @dataclass(frozen=True)
@@ -193,6 +208,35 @@ def _calibration(reader: _Reader) -> Calibration | None:
         fix = "write two finite numbers a and b, with a > 0: a calibration keeps the order of scores"
         raise reader.refuse("calibration", "the calibration is not strictly increasing", fix)
     return Calibration(float(table["a"]), float(table["b"]))
+
+
+def _reference(reader: _Reader, names: Collection[str]) -> dict[str, Bins]:
+    table = reader.get("reference", dict) if "reference" in reader.table else {}
+    for name in table:
+        if name not in names:
+            raise reader.refuse("reference", f"`{name}` of [reference] is no feature of the model", "remove it")
+    return {name: _bins(reader, "reference", f"`{name}`", bins) for name, bins in table.items()}
+
+
+def _bins(reader: _Reader, key: str, whose: str, table: object) -> Bins:
+    def refuse(what: str) -> Refusal:
+        return reader.refuse(key, f"the reference of {whose} {what}", "write the card with `sekisho train`")
+
+    if not isinstance(table, dict) or table.keys() != Bins.__dataclass_fields__.keys():
+        raise refuse(f"has not the keys {', '.join(Bins.__dataclass_fields__)}")
+    for part, values in table.items():
+        if not isinstance(values, list) or not all(_is_finite(value) for value in values):
+            raise refuse(f"has {part} that are no list of numbers")
+    edges, masses, counts = (table[key] for key in Bins.__dataclass_fields__)
+    if any(b <= a for part in (edges, masses) for a, b in pairwise(part)):
+        raise refuse("has edges or masses that do not rise")
+    if len(counts) != len(edges) + len(masses) + 2 or any(not isinstance(c, int) or c < 0 for c in counts):
+        raise refuse(f"needs {len(edges) + len(masses) + 2} counts, whole numbers from 0 on")
+    return Bins(tuple(map(float, edges)), tuple(map(float, masses)), tuple(counts))
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _syntax(error: tomllib.TOMLDecodeError) -> Refusal:

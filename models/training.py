@@ -7,7 +7,7 @@ start from the average, and histograms fine enough to see rare extremes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -21,10 +21,11 @@ from features.refusal import Refusal, suggest
 from features.sheet import Bytes, Doubles
 from models.calibration import fit_platt
 from models.card import Calibration, Feature, ModelCard
+from models.drift import bins_of
 from models.forest import parse_forest
 from models.measures import average_precision, log_loss, roc_auc
 from models.plan import make_plan
-from models.scorer import predict_raw
+from models.scorer import calibrate, predict_raw
 
 DEFAULTS: Mapping[str, Any] = {
     "objective": "binary",
@@ -201,7 +202,8 @@ def train(
     calibration = fit_platt(fitted.raw[slices.calibrate], labels[slices.calibrate])
     metrics = measure(fitted.raw[slices.test], labels[slices.test], calibration)
     card = make_card(fitted, labels[slices.train], times_us[slices.train], purpose, calibration, metrics)
-    return fitted.model, card
+    learnt = table.filter(pa.array(_mask(slices.train, len(table))))
+    return fitted.model, with_reference(card, learnt, fitted.raw[slices.test])
 
 
 def make_card(
@@ -240,6 +242,15 @@ def measure(raw: Doubles, labels: Bytes, calibration: Calibration) -> dict[str, 
         "log_loss": round(log_loss(probability, labels), 6),
         "log_loss_uncalibrated": round(log_loss(own, labels), 6),
     }
+
+
+def with_reference(card: ModelCard, learnt: pa.Table, test_raw: Doubles) -> ModelCard:
+    """The card with how the values that it learnt from lay, and the points of its test: what drift is told against."""
+    matrix = to_matrix(card.features, learnt)
+    reference = {feature.name: bins_of(values) for feature, values in zip(card.features, matrix, strict=True)}
+    assert card.calibration is not None
+    points = calibrate(test_raw, card.calibration.a, card.calibration.b)[1]
+    return replace(card, reference=reference, scores=bins_of(points.astype(np.float64)))
 
 
 def to_matrix(features: Sequence[Feature], table: pa.Table) -> Doubles:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from models.drift import LARGE
 from replay.first_start import FirstStart
 from replay.run import Recorder, Totals, run
 from replay.sources import Input, LabelColumn, read_log
@@ -23,6 +24,7 @@ from replay.topic_input import TopicInput, on_cluster
 from rules.records import OUTCOMES
 from sekisho.backends import on_backend, on_faster_backend
 from sekisho.compile import Engine, compile_pack
+from sekisho.drift import SAMPLED, DriftCounts
 from sekisho.errors import SekishoError
 from sekisho.load import load_pack
 from sekisho.state import new_state
@@ -108,6 +110,7 @@ def run_and_show(
         between = "" if from_us is None and to_us is None else " between --from and --to"
         kinds = " or ".join(engine.pack.policy.decide)
         console.print(f"Nothing was decided: the log has no {kinds}{between}.", style="yellow")
+    show_drift(recorder.drift, console)
     if recorder.totals.dead and not dead:
         console.print("See why events were refused: --dead-letters FILE", style="yellow")
     unordered = any(isinstance(source, Input) for source in inputs) and not engine.pack.policy.ingest
@@ -220,6 +223,23 @@ def show_summary(engine: Engine, totals: Totals, seconds: float, console: Consol
         ledgers = sum(size for name, size in held.items() if name.endswith("_bytes"))
         console.print(f"  state       windows {windows}; ledgers {ledgers / 1e6:,.1f} MB")
     console.print(f"  sha256      {totals.digest}")
+
+
+def show_drift(drift: DriftCounts, console: Console) -> None:
+    """A line a model whose card has a reference: its scores, and the columns that moved farthest."""
+    shifts = drift.shifts()
+    for model in dict.fromkeys(each.model for each in shifts):
+        mine = {each.column: each for each in shifts if each.model == model}
+        score = mine.pop(f"{model}_score")
+        said = ", ".join(f"{each.column} {each.psi:.2f}" for each in (score, *list(mine.values())[:3]))
+        far = sum(each.psi - each.by_chance > LARGE for each in mine.values())
+        chance = max(each.by_chance for each in (score, *mine.values()))
+        console.print(
+            f"  drift       {said}: PSI against the card of {model}, {far} of {len(mine)} features above {LARGE}"
+        )
+        console.print(
+            f"              by chance up to {chance:.2f}; one decision in {SAMPLED} is looked at", style="dim"
+        )
 
 
 def _minute(us: int) -> str:

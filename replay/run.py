@@ -23,6 +23,7 @@ from rules.records import OUTCOMES
 from sekisho import decision_arrow
 from sekisho.compile import Engine
 from sekisho.decision import encode_decisions
+from sekisho.drift import DriftCounts
 from sekisho.intake import FLAG_NAMES
 from sekisho.notification import amount_scale, encode_notification
 from sekisho.state import State
@@ -121,7 +122,7 @@ class Recorder:
         to_us: int | None = None,
         alerts: Path | None = None,
     ) -> None:
-        self.engine, self.totals, self.hash = engine, Totals(), sha256()
+        self.engine, self.totals, self.hash, self.drift = engine, Totals(), sha256(), DriftCounts(engine)
         self.from_us = -(2**63) if from_us is None else from_us
         self.to_us = 2**63 - 1 if to_us is None else to_us
         self.stack = ExitStack()
@@ -156,7 +157,8 @@ class Recorder:
         decided = part.decided
         totals.events += decided.events
         times = decided.sheet.ints("event_time")
-        rows = decided.rows[(times[decided.rows] >= self.from_us) & (times[decided.rows] < self.to_us)]
+        wanted = (times[decided.rows] >= self.from_us) & (times[decided.rows] < self.to_us)
+        rows = decided.rows[wanted]
         if not len(rows):
             return
         blob, _ = encode_decisions(self.engine, decided, rows)
@@ -164,6 +166,7 @@ class Recorder:
         if self.write:
             self.write(blob)
         self._count(decided, rows)
+        self.drift.note(decided, wanted)
         totals.alerts += len(part.told)
         if self.features:
             self._write_features(decided, rows)

@@ -23,6 +23,7 @@ from rules.lists import OPEN_ENDS
 from rules.times import format_time
 from sekisho.compile import Engine, wire_plan
 from sekisho.decision import encode_decisions
+from sekisho.drift import DAY_US, DriftCounts
 from sekisho.intake import ORPHAN
 from sekisho.ledger import NEVER
 from sekisho.log import Message
@@ -93,7 +94,7 @@ class Decider:
 
     def reset(self, cold_us: int | None = None) -> None:
         """Back to the state before the first event that it is to know; W up to there, or None where that is all."""
-        self.state, self.unknown = new_state(self.engine, cold_us), 0
+        self.state, self.unknown, self.drift = new_state(self.engine, cold_us), 0, DriftCounts(self.engine)
 
     def warm(self) -> None:
         """Compile every kernel, so that the first batch is not the one that waits."""
@@ -103,6 +104,7 @@ class Decider:
         self.decide([Message(topic, 0, k, 0, None, value) for k, (topic, value) in enumerate(records)])
         self.reset()
         warm_windows()
+        self.drift.warm()
         if self.engine.reasons:
             warm_reasons(self.engine.reasons)
 
@@ -134,7 +136,14 @@ class Decider:
             "alert_marks_unmatched": self.state.alerts.unmatched,
             "labels_unknown_payment": self.unknown,
             "state": self.state.report(),
+            "drift": self._drift(),
         }
+
+    def _drift(self) -> dict[str, object]:
+        """The newest seven whole days of event time against the models' cards, as far as this worker has seen them."""
+        days = self.drift.newest()
+        dates = [format_time(day * DAY_US)[:10] for day in (*days[:1], *days[-1:])]
+        return {"days": dates, "columns": [vars(each) for each in self.drift.shifts(days)]}
 
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
@@ -147,6 +156,7 @@ class Decider:
                 self._write(decided, good, records, verdicts.decisions)
                 good = good[decided.events :]
                 self.unknown += self._unknown(decided)
+                self.drift.note(decided)
         for k in sorted(letters):
             verdicts.dead_letters.add(Placed(records[k].partition, records[k].key, letters[k]))
         watermark = int(self.state.intake.watermark[0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from streams.lane import ACTIVE, Lane
 
 _COUNTERS = {
@@ -51,10 +54,25 @@ def render_metrics(lane: Lane | None) -> str:
     lines += _metric("labels_unknown_payment_total", "counter", "labels of payments that nobody remembers", unknown)
     for name, held in told.get("state", {}).items():
         lines += _metric(f"state_{name}", "gauge", STATE_TEXTS[name], held)
+    lines += drift_lines(told.get("drift", {}))
     lines += _header("position", "gauge", "the next offset to decide")
     for (topic, partition), offset in sorted(lane.status.positions.items()):
         lines.append(f'sekisho_position{{topic="{topic}",partition="{partition}"}} {offset}')
     return "\n".join(lines) + "\n"
+
+
+def drift_lines(drift: Mapping[str, Any]) -> list[str]:
+    """Each column's PSI over the newest seven whole days, and what chance alone would give."""
+    lines: list[str] = []
+    for key, text in (
+        ("psi", "how far a column is from the model's card over the newest seven whole days of event time"),
+        ("by_chance", "the PSI that chance alone would give"),
+    ):
+        lines += _header(f"drift_{key}", "gauge", text)
+        for each in drift.get("columns", ()):
+            labels = f'model="{each["model"]}",column="{each["column"]}"'
+            lines.append(f"sekisho_drift_{key}{{{labels}}} {each[key]:.6g}")
+    return lines
 
 
 def _metric(name: str, kind: str, text: str, value: float) -> list[str]:

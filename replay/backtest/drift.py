@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from features.sheet import Doubles, Ints
+from models.drift import bins_of, by_chance, count_bins, plan_bins, stability
 from replay.backtest.database import arrays, table
 from replay.backtest.figures import Case, fitted
+from sekisho.drift import DriftCounts
 
-BINS, SMOOTHING, PAY_DAY = 10, 0.5, 25
+PAY_DAY = 25
 
 
 def drift(case: Case) -> pa.Table:
@@ -31,11 +33,16 @@ def drift(case: Case) -> pa.Table:
             weight = matching_weights(days[before], days[~before])
             psi, bins = stability_index(old, new, weight)
             rows.append({
-                "column": name, "psi": psi, "expected": (bins - 1) * (1 / len(old) + 1 / len(new)),
+                "column": name, "psi": psi, "expected": by_chance(bins, len(old), len(new)),
                 "baseline_rows": len(old), "rows": len(new), "null_share_before": float(np.isnan(old).mean()),
                 "null_share": float(np.isnan(new).mean()),
             })  # fmt: skip
     return fitted("drift", sorted(rows, key=lambda row: -row["psi"]))
+
+
+def card_drift(counts: DriftCounts) -> pa.Table:
+    """PSI of each feature and score of CANDIDATE's models against their cards."""
+    return fitted("card_drift", [vars(each) for each in counts.shifts()])
 
 
 def _halves(case: Case) -> tuple[Any, Ints]:
@@ -62,21 +69,7 @@ def matching_weights(old: Ints, new: Ints) -> Doubles:
 
 
 def stability_index(old: Doubles, new: Doubles, weight: Doubles) -> tuple[float, int]:
-    """(PSI, bins): ten bins by the old values' quantiles, values that fill a bin alone and NULL (NaN) as their own."""
-    known = np.sort(old[~np.isnan(old)])
-    edges = np.unique(known[np.linspace(0, len(known) - 1, BINS + 1).astype(int)[1:-1]]) if len(known) else known
-    values, counts = np.unique(known, return_counts=True)
-    masses = values[counts > len(known) / BINS]
-
-    def bins(part: Doubles) -> Ints:
-        place = np.searchsorted(edges, part, side="left")
-        at = np.searchsorted(masses, part)
-        place = np.where(np.isin(part, masses), len(edges) + 1 + at, place)
-        return np.where(np.isnan(part), len(edges) + 1 + len(masses), place)
-
-    size = len(edges) + 2 + len(masses)
-    a = np.bincount(bins(old), weight, size) + SMOOTHING
-    b = np.bincount(bins(new), minlength=size) + SMOOTHING
-    used = (a > SMOOTHING) | (b > SMOOTHING)
-    p, q = a[used] / a[used].sum(), b[used] / b[used].sum()
-    return float(((q - p) * np.log(q / p)).sum()), int(used.sum())
+    """(PSI, bins) of new values against old ones, which count by their weights."""
+    bins = bins_of(old)
+    plan = plan_bins([bins])
+    return stability(count_bins(plan, old[None], weight)[0], count_bins(plan, new[None], np.ones(len(new)))[0])

@@ -136,7 +136,8 @@ def _judged(
             "development": figures.development(case), "typologies": figures.typologies(case),
             "rules": figures.rules(case), "overlaps": figures.overlaps(case), "thresholds": figures.thresholds(case),
             "budget": budget.budget(case), "hindsight": budget.hindsight(case), "hours": figures.hours(case),
-            "drift": drift.drift(case), "flips": flips.flips(case), "causes": flips.causes(case), "excluded": excluded,
+            "drift": drift.drift(case), "card_drift": drift.card_drift(seen.drift),
+            "flips": flips.flips(case), "causes": flips.causes(case), "excluded": excluded,
         }  # fmt: skip
         facts = _facts(sweep, seen, inputs, asked, case, fidelity, unmatched, time.perf_counter() - started)
     finally:

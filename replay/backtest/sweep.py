@@ -20,10 +20,10 @@ from replay.backtest.track import Answers, Track, answers_of
 from replay.merge import Chunk
 from sekisho.batch import Batch
 from sekisho.compile import Engine
+from sekisho.drift import SAMPLED, DriftCounts
 from sekisho.step import Decided
 from sekisho.wire.arrow import to_arrow
 
-SAMPLED = 16  # one payment of so many is kept with all its features, for drift
 _FIRST, _LAST = -(2**63), 2**63 - 1
 
 Told = Callable[[float, int], object]
@@ -31,8 +31,12 @@ Told = Callable[[float, int], object]
 
 @dataclass
 class Seen:
-    """What a pass saw. first_us, last_us: event times.   notifications: by (side, kind), of payments that count."""
+    """What a pass saw. first_us, last_us: event times.   notifications: by (side, kind), of payments that count.
 
+    drift: of what CANDIDATE's models read and say, of payments that count, against their cards.
+    """
+
+    drift: DriftCounts
     events: int = 0
     dead: int = 0
     first_us: int = _LAST
@@ -69,7 +73,7 @@ class Sweep:
 
     def run(self, log: Iterator[Chunk], files: RowFiles, told: Told = lambda read, events: None) -> Seen:
         """Decide the whole log. `told` hears after each chunk how much is read (0 to 1), and of how many events."""
-        seen = Seen()
+        seen = Seen(DriftCounts(self.engines[CANDIDATE]))
         with ThreadPoolExecutor(len(self.tracks)) as pool:
             for chunk in log:
                 seen.dead += len(chunk.dead)
@@ -132,7 +136,9 @@ class Sweep:
         files.write("flips", pa.table(columns))
 
     def _note(self, decided: Mapping[Place, list[Decided]], seen: Seen) -> None:
-        """Count what the alerting sent about payments that count, by the same code as live."""
+        """Count drift, and what the alerting sent about payments that count, by the same code as live."""
+        for part in decided[self.sides[CANDIDATE]]:
+            seen.drift.note(part, self.counts(part.sheet.ints("event_time")[part.rows], seen))
         for side, place in enumerate(self.sides):
             for part in decided[place]:
                 for told in part.notifications:

@@ -145,6 +145,9 @@ _SPECS = (
           "psi | real | population stability index", "expected | real | what sampling alone gives on average",
           "baseline_rows | int | values sampled before", "rows | int | values sampled in the range",
           "null_share_before | real | NULLs before", "null_share | real | NULLs in the range"),
+    _spec("card_drift", "a feature or the score of a model of CANDIDATE against its card, where that has a reference",
+          "model | text | its name", "column | text | its name", "psi | real | population stability index",
+          "by_chance | real | what sampling alone gives on average", "values | int | values sampled in the range"),
     _spec(
         "flips", "a payment that CANDIDATE decides otherwise than CURRENT, the most money first",
         "decision_id | text | id of the record, hex", "event_id | text | of the payment",

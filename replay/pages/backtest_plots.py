@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import accumulate
 
+from models.drift import LARGE, SOME
 from replay.pages.backtest_answer import Case, Row
 from replay.pages.blocks import Cell, Column, Figure, Section, Table
 from replay.pages.plots import Bar, Series, bars, lines
@@ -16,7 +17,6 @@ _STEP = 25  # of the score, in the table of thresholds
 _DRIFTS = 30
 _BARS = 10
 _AGES = (0, 7, 14, 30, 60, 90, 180)  # days
-_LARGE, _SOME = 0.25, 0.1  # of the population stability index, by custom
 
 
 def development(case: Case) -> list[Figure]:
@@ -235,8 +235,7 @@ def drift(case: Case) -> Section:
         return Section("drift", say("drift"), [say("drift.none")])
     rows = []
     for row in found[:_DRIFTS]:
-        size = "large" if (row["psi"] or 0) > _LARGE else "some" if (row["psi"] or 0) > _SOME else "small"
-        texts = [row["column"], say(f"drift.{size}"), say.real(row["psi"]), say.real(row["expected"], 4)]
+        texts = [row["column"], say(f"drift.{size_of(row['psi'])}"), say.real(row["psi"]), say.real(row["expected"], 4)]
         texts += [say.count(row["baseline_rows"]), say.count(row["rows"])]
         texts += [say.share(row["null_share_before"]), say.share(row["null_share"])]
         rows.append([Cell(text) for text in texts])
@@ -251,4 +250,28 @@ def drift(case: Case) -> Section:
         Table(title, [Column(say("drift.column"), "code"), Column(say("drift.psi"))], data),
     )  # fmt: skip
     table = Table(say("drift.caption", n=say.count(len(rows)), all=say.count(len(found))), columns, rows)
-    return Section("drift", say("drift"), [say("drift.text")], figures=[figure], tables=[table])
+    tables = [table, *_card_drift(case)]
+    return Section("drift", say("drift"), [say("drift.text")], figures=[figure], tables=tables)
+
+
+def _card_drift(case: Case) -> list[Table]:
+    """The same against the cards of CANDIDATE's models, where they have a reference."""
+    say, found, rows = case.say, case.rows["card_drift"], []
+    for row in found[:_DRIFTS]:
+        texts = [
+            row["column"],
+            say(f"drift.{size_of(row['psi'])}"),
+            say.real(row["psi"]),
+            say.real(row["by_chance"], 4),
+        ]
+        rows.append([Cell(text) for text in [*texts, say.count(row["values"]), row["model"]]])
+    columns = [Column(say("drift.column"), "code"), Column(say("drift.size"), "text")]
+    columns += [Column(say(f"drift.{name}")) for name in ("psi", "expected", "rows")]
+    columns.append(Column(say("reasons.model"), "text"))
+    caption = say("drift.card", n=say.count(len(rows)), all=say.count(len(found)))
+    return [Table(caption, columns, rows, say("drift.card.note"))] if rows else []
+
+
+def size_of(psi: float | None) -> str:
+    """A shift in a word, by custom."""
+    return "large" if (psi or 0) > LARGE else "some" if (psi or 0) > SOME else "small"

@@ -382,6 +382,14 @@ _PLOTS: Words = {
     "drift.rows": ("values now", "対象の件数"),
     "drift.null_before": ("NULL before", "NULL（基準）"),
     "drift.null": ("NULL now", "NULL（対象）"),
+    "drift.card": (
+        "Against the models' cards: the {n} that moved most, of {all}",
+        "モデルカードとの比較：変化の大きい{n}項目（全{all}項目）",
+    ),
+    "drift.card.note": (
+        "The same index against what a model learnt from; scores against its test. Workers tell it as sekisho_drift_psi.",
+        "モデルの学習データ（スコアは検証データ）に対するPSIです。稼働中のワーカーはsekisho_drift_psiとして出力します。",
+    ),
 }
 _END: Words = {
     "excluded": ("What does not count, and why", "集計しない取引と理由"),

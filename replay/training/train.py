@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from features.refusal import suggest
 from features.sheet import Ints
@@ -15,7 +16,7 @@ from models.card import ModelCard
 from models.measures import Band, bands
 from models.prequential import Window
 from models.scorer import calibrate
-from models.training import Purpose, make_card, measure
+from models.training import Purpose, make_card, measure, with_reference
 from replay.backtest.sweep import Told
 from replay.sources import Input
 from replay.topic_input import TopicInput
@@ -75,7 +76,8 @@ def train_on_log(
         trials = search(table, splits[1:], names, plan.tries, plan.params, plan.seed, ways) if plan.tries else []
         params = trials[0].params if trials else plan.params
         folds = tuple(table.fit(split, names, params, plan.seed, ways) for split in splits)
-        return _trained(folds, trials, table.at_us, purpose)
+        learnt = table.features.select(names).take(pa.array(splits[0].learn))
+        return _trained(folds, trials, table.at_us, purpose, learnt)
 
 
 def wanted(engine: Engine, names: Sequence[str]) -> list[str]:
@@ -87,7 +89,9 @@ def wanted(engine: Engine, names: Sequence[str]) -> list[str]:
     return [name for name in known if name in names] if names else known
 
 
-def _trained(folds: tuple[Fold, ...], trials: Sequence[Trial], at_us: Ints, purpose: Purpose) -> Trained:
+def _trained(
+    folds: tuple[Fold, ...], trials: Sequence[Trial], at_us: Ints, purpose: Purpose, learnt: pa.Table
+) -> Trained:
     own, earlier = folds[0], folds[1:]
     try:
         calibration = fit_platt(
@@ -101,6 +105,7 @@ def _trained(folds: tuple[Fold, ...], trials: Sequence[Trial], at_us: Ints, purp
     metrics = measure(own.raw, split.test_labels, calibration) | _rankings(own, earlier)
     metrics |= {f"left_out_{name}": float(split.known[name]) for name in ("young", "unsettled", "other")}
     card = make_card(own.fitted, split.learn_labels, at_us[split.learn], purpose, calibration, metrics)
+    card = with_reference(card, learnt, own.raw)
     probability, points = calibrate(own.raw, calibration.a, calibration.b)
     return Trained(own.fitted.model, card, folds, tuple(trials), tuple(bands(points, probability, split.test_labels)))
 

@@ -6,6 +6,7 @@ import pytest
 
 from features.refusal import Refusal
 from models.card import Calibration, Feature, ModelCard, read_card, write_card
+from models.drift import Bins
 
 CARD = ModelCard(
     name="card_fraud",
@@ -19,6 +20,8 @@ CARD = ModelCard(
     intended_use="card payments, 人の確認と共に",
     metrics={"average_precision": 0.5, "auc": 0.9},
     calibration=Calibration(0.9, -1e-05),
+    reference={"amount": Bins((1.0, 2.5), (7.0,), (3, 4, 0, 9, 1)), "mcc": Bins((), (), (0, 5))},
+    scores=Bins((400.0,), (), (1, 2, 3)),
 )
 
 
@@ -38,6 +41,13 @@ BROKEN = [
     ("0" * 64, "0" * 63, "64 hexadecimal digits"),
     ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00", "no zone"),
     ("a = 0.9", "a = -0.9", "strictly increasing"),
+    ("edges = [1.0, 2.5]", "edges = [2.5, 1.0]", "do not rise"),
+    ("edges = [1.0, 2.5]", "edges = [nan]", "no list of numbers"),
+    ("edges = [1.0, 2.5]", "edges = 3", "no list of numbers"),
+    ("counts = [3, 4, 0, 9, 1]", "counts = [3, 4, 0, 9]", "needs 5 counts"),
+    ("counts = [3, 4, 0, 9, 1]", "counts = [3, 4, 0, 9, -1]", "whole numbers from 0 on"),
+    ('[reference."mcc"]', '[reference."mmc"]', "no feature of the model"),
+    ("masses = [7.0]", "lumps = [7.0]", "has not the keys"),
     ("a = 0.9", "a = nan", "strictly increasing"),
     ("a = 0.9", "c = 0.9", "strictly increasing"),
     ('name = "amount", kind = "numeric"', 'name = "mcc", kind = "numeric"', "`mcc` stands twice"),

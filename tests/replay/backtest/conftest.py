@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.card import Feature, ModelCard, write_card
+from models.drift import bins_of
 from replay.backtest.records import DAY_US
 from replay.run import Recorder, run
 from replay.sources import Input, read_log
@@ -259,7 +260,8 @@ def with_model(folder, calibration=None):
     when = datetime(2026, 1, 1, tzinfo=UTC)
     card = ModelCard(
         "fraud", sha256(model).hexdigest(), tuple(map(Feature, names)), when, when, len(y), int(y.sum()), "me", "tests",
-        calibration=calibration,
+        calibration=calibration, reference={name: bins_of(column) for name, column in zip(names, x.T, strict=True)},
+        scores=bins_of(rng.integers(450, 600, 4000).astype(float)),
     )  # fmt: skip
     (folder / "models").mkdir()
     (folder / "models" / "fraud.txt").write_bytes(model)

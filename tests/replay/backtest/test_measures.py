@@ -458,3 +458,21 @@ def test_sampling_alone_gives_the_expected_index():
     bins = found[0][1]
     assert np.mean([psi for psi, _ in found]) == pytest.approx((bins - 1) * 2 / 1000, rel=0.15)
     assert bins == 10
+
+
+def test_drift_against_the_card(case):
+    """Of the sampled payments that count, the index against what the card says was learnt."""
+    _, w, _, engines = case
+    card = engines["candidate"].pack.models[0].card
+    said = w.said["candidate"]
+    sampled = [p for p in w.counted if int(said[p]["id"][16:], 16) % 16 == 0 and not said[p]["flags"]]
+    values = {"amount": [w.payments[p]["amount"] for p in sampled], "fraud_score": [said[p]["score"] for p in sampled]}
+    for name, bins in (("amount", card.reference["amount"]), ("fraud_score", card.scores)):
+        (row,) = rows(case, "card_drift", column=name)
+        before = list(bins.counts)
+        after = Counter(bisect_left(bins.edges, v) for v in values[name] if v not in bins.masses)
+        after += Counter(len(bins.edges) + 1 + bins.masses.index(v) for v in values[name] if v in bins.masses)
+        after = [after[k] for k in range(len(before))]
+        pairs = [(a + 0.5, b + 0.5) for a, b in zip(before, after, strict=True) if a or b]
+        p, q = (np.array(each) / sum(each) for each in zip(*pairs, strict=True))
+        assert row["psi"] == pytest.approx(float(((q - p) * np.log(q / p)).sum())) and row["values"] == len(sampled) > 5
