@@ -1,4 +1,4 @@
-"""`python -m features.warm`: compile the windows' kernels, which take as long as all others together."""
+"""Compile the windows' kernels, which take as long as all others together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,3 @@ def warm() -> None:
     advance(plan, WindowState.empty(plan), sheet, fate, watermark, layout["event_time"])
     rehash(np.zeros(SLOT, np.int64), np.zeros(2 * SLOT, np.int64))
     grow_distinct(np.zeros(2, np.int64), np.zeros(ENTRY, np.int64), np.zeros(2 * ENTRY, np.int64))
-
-
-if __name__ == "__main__":
-    warm()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,8 +47,12 @@ class Lines(NamedTuple):
 
 
 def json_lines(handle: BinaryIO, limit: int, block_bytes: int) -> Iterator[Lines]:
-    """The file's lines, of which one longer than `limit` bytes is not kept whole; a last line needs no end."""
-    rest = b""
+    """The file's lines, of which one longer than `limit` bytes is not kept whole; a last line needs no end.
+
+    A byte order mark before the first is stepped over, as editors on Windows write it.
+    """
+    mark = handle.read(len(BOM_UTF8))
+    rest = b"" if mark == BOM_UTF8 else mark
     while data := rest + (block := handle.read(block_bytes)):
         cut = data.rfind(b"\n") + 1 if block else len(data)
         blob, rest = np.frombuffer(data[:cut], np.uint8), data[cut:]

@@ -23,22 +23,20 @@ class FirstStart:
     """Begins when it is made, before the pack is loaded; does nothing where an earlier run left the kernels on disk."""
 
     def __init__(self) -> None:
-        self._windows: subprocess.Popen[bytes] | None = None
+        self._other: subprocess.Popen[bytes] | None = None
         if not kernels_cached():
             told = Console(stderr=True, highlight=False)
             told.print("Compiling kernels, once for this version (less than a minute) ...", style="dim")
-            self._windows = subprocess.Popen(
-                [sys.executable, "-m", "features.warm"]
-            )  # half of the work, on another core
+            self._other = subprocess.Popen([sys.executable, "-m", "sekisho.warm"])  # half of the work, on another core
 
     def finish(self, engine: Engine, inputs: Sequence[Input | TopicInput], threads: int) -> None:
         """Decide the log's first batch for nothing, so that the compiler's time is not in the run's rate."""
-        if self._windows is None:
+        if self._other is None:
             return
         windowless = tuple(replace(stage, windows=WindowPlan((), [])) for stage in engine.stages)
         for part in (replace(engine, stages=windowless), engine):
             _decide_first(part, inputs, threads)
-            self._windows.wait()
+            self._other.wait()
 
 
 def _decide_first(engine: Engine, inputs: Sequence[Input | TopicInput], threads: int) -> None:

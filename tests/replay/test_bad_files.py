@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import shutil
+from codecs import BOM_UTF8
 from itertools import pairwise
 
 import numpy as np
@@ -148,6 +149,16 @@ def test_packed_files_are_the_same_log(engine, tmp_path, suffix):
     packed.write_bytes(gzip.compress(data)[:-20])
     with pytest.raises(SourceError, match="not readable as gzip to its end"):
         decide(engine, packed, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.jsonl.gz", "log.csv"])
+def test_a_byte_order_mark_is_stepped_over(engine, tmp_path, name):
+    """As editors on Windows write it before the first line; in front of another record it is refused as ever."""
+    lines = [event(0), event(1), BOM_UTF8 + event(2)] if "json" in name else [HEADER, row(0), row(1)]
+    data = BOM_UTF8 + b"".join(lines)
+    ids, dead = found(engine, gzip.compress(data) if name.endswith("gz") else data, tmp_path, name)
+    assert ids == [("e0", 0), ("e1", 1)]
+    assert dead == ([(2, "not_an_object")] if "json" in name else [])
 
 
 def test_features_of_nothing_are_an_empty_table(engine, tmp_path):
