@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.kernel import kernel
+from features.kernel import inner, kernel
 from features.sheet import Bytes, Doubles, Ints
 from models.forest import CATEGORICAL, DEFAULT_LEFT, MISSING_NONE, MISSING_SHIFT, MISSING_ZERO
 from models.plan import HIGHEST, LOWEST, Numbers, Places
-from models.sweep import BLOCK, GROUPS, LANES, sweep
+from models.sweep import BLOCK, GROUPS, LANES, Words, sweep
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
 FEW = 16  # up to here following each row alone is cheaper than sweeping the nodes
@@ -53,23 +53,36 @@ def raw_scores(
                 _bin_category(x, words[word_start[c] : word_start[c + 1]], bins[c])
             else:
                 _bin_number(x, decision[c], edges[edge_start[c] : edge_start[c + 1]], bins[c], value, low)
-        total = raw[start : start + rows]
-        total[:] = 0.0
-        for t in range(len(node_start) - 1):
-            first, stop = node_start[t], node_start[t + 1]
-            if rows <= FEW:
-                _follow(bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop], at, rows)
-            else:
-                sweep(
-                    bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop],
-                    beyond[first:stop], at, here, (rows + LANES - 1) // LANES,
-                )  # fmt: skip
-            base = leaf_start[t] - (stop - first)
-            for r in range(rows):
-                total[r] += leaf_value[base + np.int64(at[r])]
+        _add_trees(
+            raw[start : start + rows], bins, node_start, node_column, rank, left, right, beyond, leaf_start, leaf_value,
+            at, here,
+        )  # fmt: skip
 
 
-@kernel
+@inner
+def _add_trees(
+    total: Doubles, bins: Bytes, node_start: Ints, node_column: Numbers, rank: Bytes, left: Places, right: Places,
+    beyond: Places, leaf_start: Ints, leaf_value: Doubles, at: Places, here: Words,
+) -> None:  # fmt: skip
+    """The sums of all trees for a block of rows."""
+    rows = len(total)
+    for r in range(rows):
+        total[r] = 0.0
+    for t in range(len(node_start) - 1):
+        first, stop = node_start[t], node_start[t + 1]
+        if rows <= FEW:
+            _follow(bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop], at, rows)
+        else:
+            sweep(
+                bins, node_column[first:stop], rank[first:stop], left[first:stop], right[first:stop],
+                beyond[first:stop], at, here, (rows + LANES - 1) // LANES,
+            )  # fmt: skip
+        base = leaf_start[t] - (stop - first)
+        for r in range(rows):
+            total[r] += leaf_value[base + np.int64(at[r])]
+
+
+@inner
 def _bin_number(x: Doubles, decision: int, edges: Doubles, bins: Bytes, value: Doubles, low: Ints) -> None:
     """Bin a block of one feature: all rows take each step of the search together. value, low: room for them."""
     for r in range(len(x)):
@@ -91,7 +104,7 @@ def _bin_number(x: Doubles, decision: int, edges: Doubles, bins: Bytes, value: D
                 bins[r] = default
 
 
-@kernel
+@inner
 def _bin_category(x: Doubles, words: Ints, bins: Bytes) -> None:
     for r in range(len(x)):
         bins[r] = HIGHEST
@@ -101,7 +114,7 @@ def _bin_category(x: Doubles, words: Ints, bins: Bytes) -> None:
                 bins[r] = LOWEST
 
 
-@kernel
+@inner
 def _follow(bins: Bytes, column: Numbers, rank: Bytes, left: Places, right: Places, at: Places, rows: int) -> None:
     """The leaf of each of few rows, followed from the root."""
     for r in range(rows):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,10 +73,10 @@ class Verdicts:
     one alert group goes to one partition, with the group's id as key.
     """
 
-    decisions: Outgoing = field(default_factory=Outgoing)
-    alerts: Outgoing = field(default_factory=Outgoing)
-    dead_letters: Outgoing = field(default_factory=Outgoing)
-    watermark_us: int | None = None
+    decisions: Outgoing
+    alerts: Outgoing
+    dead_letters: Outgoing
+    watermark_us: int | None
 
 
 class Decider:
@@ -148,19 +148,19 @@ class Decider:
     def decide(self, records: Sequence[Message]) -> Verdicts:
         """Fold a batch, in its order."""
         batch, good, letters = read_records(records, self.plan, self.log_clock, self.events, self.threads)
-        verdicts = Verdicts()
+        decisions, alerts, dead = Outgoing(), Outgoing(), Outgoing()
         for notifications, decided in fold(self.engine, self.state, batch, self.threads):
             for each in notifications:
-                verdicts.alerts.add(self._alert(each))
+                alerts.add(self._alert(each))
             if decided is not None:
-                self._write(decided, good, records, verdicts.decisions)
+                self._write(decided, good, records, decisions)
                 good = good[decided.events :]
                 self.unknown += self._unknown(decided)
                 self.drift.note(decided)
         for k in sorted(letters):
-            verdicts.dead_letters.add(Placed(records[k].partition, records[k].key, letters[k]))
+            dead.add(Placed(records[k].partition, records[k].key, letters[k]))
         watermark = int(self.state.intake.watermark[0])
-        return replace(verdicts, watermark_us=None if watermark == NEVER else watermark)
+        return Verdicts(decisions, alerts, dead, None if watermark == NEVER else watermark)
 
     def _alert(self, told: Notification) -> Placed:
         return Placed(int(told.group_id[:7], 16), told.group_id.encode(), encode_notification(told, self.amount_scale))
