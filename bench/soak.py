@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from confluent_kafka import Producer
 
 from features.arena import Store
 from features.intern import REF, SLOT, record_in
+from features.kernel import bare
 from features.rows import evict
 from features.window_plan import KEEP_ROWS, KEEP_US, Program, StorePlan
 from replay.topic import TopicReader
@@ -97,7 +97,7 @@ def slope(values: list[int]) -> float:
     return float(np.polyfit(places, values, 1)[0] * len(values) / np.mean(values))
 
 
-@numba.njit
+@bare
 def evict_all(plan: Program, store: Store, reach: int) -> None:
     """Drop what no later event can see; the kernel does it key by key, when it comes by."""
     for at in range(0, len(store.table), SLOT):
