@@ -26,6 +26,7 @@ _ELECTING = (  # the last is librdkafka's own word for a partition that its meta
     KafkaError._UNKNOWN_PARTITION,
 )  # fmt: skip
 _REQUEST_S = 10.0
+_FENCE_AGAIN_S = 0.1
 _NOTE_EVERY_S = 0.5
 _HEAR_EVERY_S = 10.0
 _CLOSE_S = 5.0
@@ -195,6 +196,7 @@ class KafkaBroker:
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",
             "fetch.wait.max.ms": self.end_known_ms,
+            "fetch.error.backoff.ms": 20,  # 500 ms by itself: a partition that has just got its leader is read at once
         }
         return Consumer(self.common | own | config)
 
@@ -271,7 +273,7 @@ class KafkaWriter:
         if transactional:
             with telling():
                 producer.list_topics(timeout=_REQUEST_S)  # connected first, it begins 0.5 s sooner
-                producer.init_transactions(_REQUEST_S * 3)
+            self._fence(time.monotonic() + _REQUEST_S * 3)
 
     def begin(self) -> None:
         """Begin a transaction."""
@@ -331,6 +333,19 @@ class KafkaWriter:
         if producer is not None:
             producer.purge()
             _apart(lambda: producer.flush(_CLOSE_S))
+
+    def _fence(self, deadline: float) -> None:
+        """Begin, and ask again soon: of itself the client waits 0.5 s for a coordinator that has just come up."""
+        patience_s = _FENCE_AGAIN_S
+        while True:
+            try:
+                with telling():
+                    self.producer.init_transactions(patience_s)
+                return
+            except BrokerError as error:
+                if not retriable(error) or time.monotonic() > deadline:
+                    raise
+            patience_s = min(2 * patience_s, _REQUEST_S)
 
     def _produce(
         self, send: Send, told: Callable[[KafkaError | None, RawMessage], None] | None, more: Config | None = None
