@@ -61,7 +61,7 @@ def test_a_cluster_of_too_few_brokers_is_asked_again(
     asked: list[float] = []
     monkeypatch.setattr("streams.topics.time.sleep", asked.append)
     settings = _settings(broker.bootstrap, prefix)
-    with pytest.raises(TopicError, match="(?s)only 1 broker.*start what is down") as told:
+    with pytest.raises(TopicError, match=r"(?s)only 1 broker.*start what is down") as told:
         create_topics(replace(settings, topics=replace(settings.topics, replication=3)))
     assert asked and str(told.value).count(prefix) == 8
 
