@@ -180,9 +180,8 @@ def newest(folder: Path, sequence: int, seconds: float = 120.0) -> Path:
     """The snapshot behind that batch, once the worker has written it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        for found in folder.glob(f"journal-{sequence:012d}-*"):
-            if (found / "manifest.json").exists():
-                return found
+        for found in folder.glob(f"journal-{sequence:012d}-{'?' * 12}"):  # whole: no .partial
+            return found
         time.sleep(1.0)
     raise SystemExit(f"{folder}: no snapshot of batch {sequence}")
 
