@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from bench import standard_pack
 from bench.standard_pack import BARE, FEATURES, LISTS, WHOLE, features_sql, rules_yaml
-from models.card import write_card
+from models.card_toml import write_card
 from models.training import Purpose, Slices, train
 from sekisho.compile import compile_pack
 from sekisho.decider import Decider

@@ -16,7 +16,8 @@ from features.sheet import VALID, Bytes, Doubles, Ints, Layout, Sheet, Slot
 from features.threads import in_parts
 from features.types import BIGINT, BOOL, DOUBLE
 from models.arms import CHALLENGER, arms
-from models.card import Calibration, ModelCard, read_card
+from models.card import Calibration, ModelCard
+from models.card_toml import read_card
 from models.forest import Forest, parse_forest
 from models.matrix import Inputs, find_inputs, gather
 from models.plan import Plan, make_plan
@@ -249,6 +250,16 @@ def predict_raw(plan: Plan, values: Doubles) -> Doubles:
     raw = np.empty(values.shape[1])
     raw_scores(raw, values, *plan)
     return raw
+
+
+def score_of_odds(odds: float) -> float:
+    """The score, unrounded and unbounded, of odds of fraud."""
+    return 500.0 + POINTS * (LOG2_100 + math.log(odds) * INV_LN2)
+
+
+def points_of(raw: Doubles, calibration: Calibration) -> Ints:
+    """int64[n]: the points of raw scores."""
+    return calibrate(raw, calibration.a, calibration.b)[1]
 
 
 @kernel

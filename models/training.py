@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -25,7 +25,7 @@ from models.drift import bins_of
 from models.forest import parse_forest
 from models.measures import average_precision, log_loss, roc_auc
 from models.plan import make_plan
-from models.scorer import calibrate, predict_raw
+from models.scorer import points_of, predict_raw
 
 DEFAULTS: Mapping[str, Any] = {
     "objective": "binary",
@@ -89,6 +89,8 @@ class Purpose:
     name: str
     owner: str
     intended_use: str
+    limits: str = ""
+    expires: date | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +183,8 @@ def _settings(
             what = f"{feature.name} is categorical: its values have no order to rise or fall with"
             raise Refusal(what, "take it out of [training]")
     held = [monotone.get(feature.name, 0) for feature in features]
-    ways = {"monotone_constraints": held, "monotone_constraints_method": "advanced"} if any(held) else {}
+    # "advanced" breaks the direction where values are NULL: tests/models/test_inspect.py sweeps it
+    ways = {"monotone_constraints": held, "monotone_constraints_method": "intermediate"} if any(held) else {}
     return {**DEFAULTS, **(params or {}), **ways, **_FIXED, "seed": seed}
 
 
@@ -225,6 +228,8 @@ def make_card(
         positives=int(labels.sum()),
         owner=purpose.owner,
         intended_use=purpose.intended_use,
+        limits=purpose.limits,
+        expires=purpose.expires,
         metrics=metrics,
         calibration=calibration,
     )
@@ -249,8 +254,7 @@ def with_reference(card: ModelCard, learnt: pa.Table, test_raw: Doubles) -> Mode
     matrix = to_matrix(card.features, learnt)
     reference = {feature.name: bins_of(values) for feature, values in zip(card.features, matrix, strict=True)}
     assert card.calibration is not None
-    points = calibrate(test_raw, card.calibration.a, card.calibration.b)[1]
-    return replace(card, reference=reference, scores=bins_of(points.astype(np.float64)))
+    return replace(card, reference=reference, scores=bins_of(points_of(test_raw, card.calibration).astype(np.float64)))
 
 
 def to_matrix(features: Sequence[Feature], table: pa.Table) -> Doubles:

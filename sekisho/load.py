@@ -14,7 +14,7 @@ from features.refusal import Place, Refusal, suggest
 from features.schema import Schema
 from features.sql import parse_condition, parse_query
 from features.types import BOOL, Type
-from models.card import read_card
+from models.card_toml import read_card
 from models.scorer import Model, load_model
 from rules.examples import check_examples
 from rules.language import read_rules

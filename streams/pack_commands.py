@@ -32,8 +32,11 @@ def publish(pack: Path, file: Path, accept_cold: bool, wait_s: float) -> None:
     They warm its windows beside the running pack and switch between two batches. A pack that they cannot run is
     refused, and the running one goes on.
     """
+    from rich.console import Console
+
     from sekisho.check import check_pack
     from sekisho.compile import compile_pack
+    from sekisho.thresholds import show_thresholds
     from streams.scoring import PackScorer
 
     settings = load_settings(file)
@@ -41,6 +44,9 @@ def publish(pack: Path, file: Path, accept_cold: bool, wait_s: float) -> None:
     with _desk(file) as desk:
         id = desk.publish(PackScorer(compile_pack(summary.pack, hash_key=os.urandom(16)), settings.topics), accept_cold)
         click.echo(f"published {summary.name} {summary.hash[:12]} and asked for it")
+        for model in summary.pack.models:
+            if model.card.thresholds:
+                show_thresholds(model.card.thresholds, Console(highlight=False))
         _tell(desk, id, summary.hash, wait_s)
 
 

@@ -67,6 +67,16 @@ def parse_query(sql: str, schema: Schema) -> Query:
     return Query(tuple(stages), sql)
 
 
+def output_texts(sql: str) -> dict[str, str]:
+    """How each output of features.sql is written, by its name; one that a CTE computes, as it stands there."""
+    found: dict[str, str] = {}
+    for _, select in selects(*read_select(sql)):
+        for each in select.expressions:
+            text = each.unalias().sql("duckdb")
+            found[each.alias_or_name] = found.get(text, text)
+    return found
+
+
 def events_table(schema: Schema) -> Table:
     """The `events` view."""
     columns = schema.columns()

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.card import ModelCard, write_card
+from models.card import ModelCard
+from models.card_toml import write_card
 from models.training import Purpose, Slices, train
 from sekisho.testing.world import World
 

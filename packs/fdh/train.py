@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from models.card import write_card
+from models.card_toml import write_card
 from models.training import Purpose, Slices, train
 from replay.report import run_and_show
 

@@ -70,7 +70,7 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
         db,
         f"""
         CREATE TABLE judged AS SELECT *, {flags} FROM (
-            SELECT p.*, h.recorded, h.refused, {_lost(outcomes)}, v.class AS label_class, v.first_us AS labelled_us,
+            SELECT p.*, h.recorded, h.refused, {lost(outcomes)}, v.class AS label_class, v.first_us AS labelled_us,
                    CASE WHEN v.verdict = 'fraud' THEN 'fraud' WHEN v.verdict IS NOT NULL THEN v.verdict
                         WHEN {outcomes} AND NOT coalesce(h.settled, false) THEN 'censored'
                         WHEN p.at_us > {late} THEN 'immature' ELSE 'presumed_good' END AS truth,
@@ -92,7 +92,7 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
     return Known(outcomes, known, development, maturity)
 
 
-def _lost(outcomes: bool) -> str:
+def lost(outcomes: bool) -> str:
     """Columns: what settled of a payment (gross), and what of that did not come back (net)."""
     if not outcomes:
         return "p.amount_minor AS gross_minor, p.amount_minor AS net_minor"

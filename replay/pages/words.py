@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from replay.pages.model_words import MODEL
+
 Words = Mapping[str, tuple[str, str]]
 
 _FRAME: Words = {
@@ -561,4 +563,4 @@ _DECISION: Words = {
         "この記録とハッシュの示すパック、ログがあれば、誰でも判定を再計算できます。",
     ),
 }
-WORDS: Words = {**_FRAME, **_COMMON, **_ANSWER, **_SIDES, **_FLIPS, **_PLOTS, **_END, **_DECISION}
+WORDS: Words = {**_FRAME, **_COMMON, **_ANSWER, **_SIDES, **_FLIPS, **_PLOTS, **_END, **_DECISION, **MODEL}

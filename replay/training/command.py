@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,18 @@ import click
 
 from replay.options import CONFIG, DURATION, SOURCE, reads_a_log
 from sekisho.options import MOMENT
+from sekisho.thresholds import show_thresholds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from models.measures import Ranking
-    from replay.topic_input import TopicInput
     from replay.training.table import Fold
     from replay.training.train import Trained
 
 _PATH = click.Path(path_type=Path)
 _MOST_TRIALS = 5
+TYPED = "sekisho.train.typed"
 
 
 class _Parameter(click.ParamType):
@@ -56,7 +57,16 @@ class _Names(click.ParamType):
         return names
 
 
-@click.command()
+class _Remembering(click.Command):
+    """Keeps the words of its command line, for the card."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse them, and keep them in the context."""
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Remembering)
 @click.argument("pack", type=_PATH)
 @click.argument("source", type=SOURCE, nargs=-1, required=True)
 @reads_a_log
@@ -87,33 +97,21 @@ class _Names(click.ParamType):
     "--search", "tries", type=click.IntRange(0, 200), default=0, show_default=True,
     help="Try so many configurations on the earlier folds, and take the best by average precision.",
 )  # fmt: skip
-@click.option("--out", type=_PATH, required=True, help="The model's file, a .txt; its card is put beside it, a .toml.")
+@click.option(
+    "--out", type=_PATH, required=True,
+    help="The model's file, a .txt; beside it are put its card, a .toml, and a page to look at, a .html.",
+)  # fmt: skip
+@click.option("--lang", type=click.Choice(("en", "ja")), default="en", show_default=True, help="Of the page.")
 @click.option("--name", default="fraud", show_default=True, help="The model's name, after which scores are named.")
 @click.option("--owner", required=True, help="Who answers for the model, for its card.")
 @click.option("--use", "intended_use", required=True, help="What it is to be used for, for its card.")
+@click.option("--limits", default="", help="What it must not be used for, for its card.")
+@click.option(
+    "--expires", type=click.DateTime(["%Y-%m-%d"]), help="The day from which on it has to be looked at anew.",
+)  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the training's draws.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Threads for the windows.")
-def train(
-    pack: Path,
-    source: tuple[Path | TopicInput, ...],
-    train_from_us: int,
-    train_to_us: int,
-    delay_us: int,
-    test_to_us: int,
-    maturity_us: int | None,
-    folds: int,
-    features: tuple[str, ...],
-    params: tuple[tuple[str, Any], ...],
-    tries: int,
-    out: Path,
-    name: str,
-    owner: str,
-    intended_use: str,
-    seed: int,
-    threads: int,
-    file: Path | None,
-    **log: Any,
-) -> None:
+def train(out: Path, lang: str, **asked: Any) -> None:
     """Train a scorer for PACK on the log SOURCE, and judge it on later payments.
 
     Features are those that PACK's engine computes at each payment's arrival. A label counts from when it entered the
@@ -121,33 +119,19 @@ def train(
     """
     from rich.console import Console
 
-    from models.card import write_card
-    from models.prequential import Window
-    from models.training import Purpose
-    from replay.backtest.view import watched
-    from replay.report import inputs_of
-    from replay.training.rows import learnable
-    from replay.training.train import Plan, train_on_log
-    from sekisho.compile import compile_pack
+    from models.card_toml import write_card
+    from replay.pages.model_page import model_page
+    from replay.training.make import make
     from sekisho.errors import SekishoError
-    from sekisho.load import load_pack
 
-    if not train_from_us < train_to_us < train_to_us + delay_us + 1 <= test_to_us:
-        raise click.UsageError("give --train-from, --train-to, and --test-to behind --train-to plus --delay, in order")
     if out.suffix != ".txt" or not out.parent.is_dir():
         raise SekishoError(f"{out}: a model cannot be written here", "name a .txt file in a folder that is there")
-    console, engine = Console(highlight=False), compile_pack(load_pack(pack), hash_key=os.urandom(16))
-    if not features:
-        for feature in learnable(engine)[1]:
-            console.print(f"! {feature} is a time or an interval: the model does not see it", style="yellow")
-    window = Window(train_from_us, train_to_us, delay_us, test_to_us)
-    plan = Plan(window, folds, delay_us if maturity_us is None else maturity_us, seed, dict(params), features, tries)
-    inputs, purpose = inputs_of(source, settings=file, **log), Purpose(name, owner, intended_use)
-    with watched(console) as told:
-        trained = train_on_log(engine, inputs, plan, purpose, told, threads)
-    out.write_bytes(trained.model)
-    out.with_suffix(".toml").write_text(write_card(trained.card), "utf-8")
-    _show(trained, out, console)
+    console = Console(highlight=False)
+    made = make(shlex.join(["sekisho", "train", *click.get_current_context().meta[TYPED]]), console, **asked)
+    out.write_bytes(made.trained.model)
+    out.with_suffix(".toml").write_text(write_card(made.trained.card), "utf-8")
+    out.with_suffix(".html").write_text(model_page(made, lang), "utf-8")
+    _show(made.trained, out, console)
 
 
 def _show(trained: Trained, out: Path, console: Console) -> None:
@@ -179,8 +163,11 @@ def _show(trained: Trained, out: Path, console: Console) -> None:
     for why in ("young", "unsettled", "other"):
         console.print(f"  left out of training, {why:<9}  {metrics[f'left_out_{why}']:,.0f}")
     _show_bands(trained, console)
+    if trained.card.thresholds:
+        show_thresholds(trained.card.thresholds, console)
     _show_trials(trained, console)
     console.print(f"  {out}, sha256 {trained.card.sha256}")
+    console.print(f"  Look at it: {out.with_suffix('.html')}")
 
 
 def _show_bands(trained: Trained, console: Console) -> None:

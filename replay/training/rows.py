@@ -17,7 +17,7 @@ from replay.backtest.database import Db, arrays, one, sql_list
 from replay.backtest.roles import Roles
 from replay.backtest.rows import RowFiles, followup_rows, kinds_of, payment_rows
 from replay.backtest.sweep import Told
-from replay.backtest.truth import GOOD_CLASSES, make_happened, make_verdicts
+from replay.backtest.truth import GOOD_CLASSES, lost, make_happened, make_verdicts
 from replay.run import run
 from replay.sources import Input, read_log
 from replay.topic_input import TopicInput
@@ -89,7 +89,8 @@ def _write(
     fresh = decided.admission.fate[decided.rows] != SKIPPED
     rows = decided.rows[fresh & (at_us >= span.from_us) & (at_us < span.to_us)]
     files.write("payments", payment_rows(roles, batch, rows, first))
-    table = to_arrow(decided.sheet, [(name, engine.layout[name]) for name in names], rows)
+    champions = [f"{scorer.scorer.name}_{part}" for scorer in engine.scorers for part in ("raw", "score")]
+    table = to_arrow(decided.sheet, [(name, engine.layout[name]) for name in (*names, *champions)], rows)
     files.write("features", table)
     files.write("followups", followup_rows(roles, labels.kind if labels else "", batch, kinds_of(batch), first))
 
@@ -110,6 +111,14 @@ def truth_at(db: Db, roles: Roles, fraud: tuple[str, ...], at_us: int, maturity_
             ORDER BY p.n""",
     )
     return found["truth"].astype(np.int64)
+
+
+def settled_of(db: Db) -> Ints:
+    """int64[payments], what settled of each when truth_at() was asked last; all of it in a log without outcomes."""
+    outcomes = bool(one(db, "SELECT count(*) FROM followups WHERE NOT is_label AND status IS NOT NULL"))
+    query = f"""SELECT coalesce(gross_minor, 0) AS settled FROM (SELECT p.n, {lost(outcomes)} FROM payments p
+                LEFT JOIN happened h USING (payment_id)) ORDER BY n"""
+    return arrays(db, query)["settled"].astype(np.int64)
 
 
 def counts(truth: Ints) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.sheet import Bytes, Doubles, Ints
-from models.measures import Ranking, not_compromised, rank
+from models.entities import Detection, detection, precision_at
+from models.measures import TOP_CARDS, Ranking, not_compromised, rank
 from models.prequential import Window
 from models.training import NOT_MONOTONE, Fitted, fit
 from replay.backtest.database import Db, arrays, open_rows
@@ -22,7 +23,7 @@ from replay.backtest.roles import Roles, roles_of
 from replay.backtest.sweep import Told
 from replay.sources import Input
 from replay.topic_input import TopicInput
-from replay.training.rows import Span, Truth, counts, read_features, truth_at, write_rows
+from replay.training.rows import Span, Truth, counts, read_features, settled_of, truth_at, write_rows
 from sekisho.compile import Engine
 from sekisho.errors import SekishoError
 
@@ -33,7 +34,8 @@ DAY_US = 86_400_000_000
 class Split:
     """The payments that a model learns from (learn, learn_labels), and those that judge it (test, test_labels).
 
-    cards, days: int64[test], whose payment it is (-1: nobody's), and the day of the test.
+    cards, days, at_us: int64[test], whose payment it is (-1: nobody's), the day of the test, and event_time.
+    settled: int64[test], what of its amount went out, minor units.
     fresh: bool[test], whether no fraud of that card since the training began was known when that day began.
     known, later: payments by Truth, of the training and of the test range.
     """
@@ -45,6 +47,8 @@ class Split:
     test_labels: Bytes
     cards: Ints
     days: Ints
+    at_us: Ints
+    settled: Ints
     fresh: npt.NDArray[np.bool_]
     known: dict[str, int]
     later: dict[str, int]
@@ -63,6 +67,20 @@ class Fold:
         s = self.split
         rows = s.fresh & (s.cards >= 0).any() if fresh else np.ones(len(self.raw), bool)
         return rank(self.raw[rows], s.test_labels[rows], s.cards[rows], s.days[rows])
+
+    def detection(self) -> Detection:
+        """What it finds of defrauded cards and their money, at five good cards alerted for each."""
+        s = self.split
+        return detection(self.raw, s.test_labels, s.cards, s.at_us, s.settled)
+
+    def measures(self) -> dict[str, float]:
+        """Every measure of its test by its name in a card; NaN where there is none."""
+        found, s = self.detection(), self.split
+        return {
+            **asdict(self.ranking()),
+            f"precision_{TOP_CARDS}": precision_at(self.raw, s.test_labels, s.days, TOP_CARDS),
+            "adr_5_to_1": found.adr, "vdr_5_to_1": found.vdr, "recall_5_to_1": found.recall,
+        }  # fmt: skip
 
 
 class Table:
@@ -98,6 +116,8 @@ class Table:
             later[judges].astype(np.uint8),
             self.cards[judges],
             days,
+            self.at_us[judges],
+            settled_of(self.db)[judges],
             not_compromised(self.cards[judges], self.at_us[frauds], self.cards[frauds], horizons),
             counts(known[learn]),
             counts(later[test]),

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from features.types import BOOL
-from models.card import Calibration, Feature, ModelCard, write_card
+from models.card import Calibration, Feature, ModelCard
+from models.card_toml import write_card
 from models.scorer import Scorer, load_scorer
 from sekisho.compile import compile_pack
 from sekisho.testing.judges import View, view_of

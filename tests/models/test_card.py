@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from features.refusal import Refusal
-from models.card import Calibration, Feature, ModelCard, read_card, write_card
+from models.card import Calibration, Feature, ModelCard
+from models.card_toml import read_card, write_card
 from models.drift import Bins
 
 CARD = ModelCard(

@@ -13,7 +13,7 @@ import pytest
 from features.refusal import Refusal
 from features.sheet import Layout, Sheet, sheet_of
 from features.types import TEXT
-from models.card import read_card, write_card
+from models.card_toml import read_card, write_card
 from models.scorer import compile_scorer, load_scorer, score
 from sekisho.load import load_pack
 from sekisho.packs import shipped_pack

@@ -15,7 +15,8 @@ import pytest
 from features.refusal import Refusal
 from features.sheet import ERROR, Layout, Sheet, new_sheet, sheet_of
 from features.types import BOOL, DOUBLE, HUGEINT, TEXT, TIME, Type, decimal
-from models.card import Calibration, Feature, ModelCard, write_card
+from models.card import Calibration, Feature, ModelCard
+from models.card_toml import write_card
 from models.matrix import gather
 from models.scorer import CompiledScorer, Scorer, compile_scorer, load_scorer, score
 

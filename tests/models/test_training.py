@@ -12,7 +12,7 @@ from features.refusal import Refusal
 from features.sheet import Layout, sheet_of
 from features.types import BIGINT, BOOL, DOUBLE, HUGEINT, TEXT, decimal
 from models.calibration import fit_platt
-from models.card import write_card
+from models.card_toml import write_card
 from models.matrix import find_inputs, gather
 from models.measures import average_precision, card_precision, not_compromised, rank, roc_auc
 from models.scorer import compile_scorer, load_scorer, score

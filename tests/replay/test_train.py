@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from models.card import read_card
+from models.card_toml import read_card
 from models.forest import parse_forest
 from models.measures import average_precision
 from models.plan import make_plan

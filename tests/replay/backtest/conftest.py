@@ -11,7 +11,8 @@ import lightgbm
 import numpy as np
 import pytest
 
-from models.card import Feature, ModelCard, write_card
+from models.card import Feature, ModelCard
+from models.card_toml import write_card
 from models.drift import bins_of
 from replay.backtest.records import DAY_US
 from replay.run import Recorder, run
