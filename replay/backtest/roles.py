@@ -17,6 +17,7 @@ class Roles:
     """Names of fields, "" where the pack has none.
 
     entities: whose payment it is, the first known counts.   names: what a label may name beside a payment.
+    drawn: the entities by which challengers are drawn.   propensity: the chance of being let through for learning.
     """
 
     payment: str
@@ -34,6 +35,8 @@ class Roles:
     names: tuple[str, ...]
     currency: str
     exponent: int
+    drawn: tuple[str, ...] = ()
+    propensity: str = ""
 
 
 def roles_of(pack: Pack, schema: Schema) -> Roles:

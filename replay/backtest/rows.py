@@ -66,6 +66,10 @@ def payment_rows(roles: Roles, batch: Batch, rows: Ints, first: int) -> pa.Table
     )
     for name in roles.names:
         columns[f"name_{name}"] = text_of(batch, name, rows)
+    for name in roles.drawn:
+        columns[f"drawn_{name}"] = text_of(batch, name, rows)
+    if roles.propensity:
+        columns["propensity"] = real_of(batch, roles.propensity, rows)
     columns["at_us"] = pa.array(sheet.ints("event_time")[rows])
     for name, source in (
         ("arrived_us", "record_time"),
@@ -86,6 +90,8 @@ def answer_rows(answers: tuple[Answers, Answers]) -> pa.Table:
         columns[f"{side}_raw"] = said.raw
         for name in ("hits", "shadows", "unknown", "failed", "without"):
             columns[f"{side}_{name}"] = getattr(said, name)
+        for j in range(said.arms.shape[1]):
+            columns[f"{side}_arm{j}"] = said.arms[:, j].copy()
     return pa.table(columns)
 
 
@@ -102,6 +108,8 @@ def followup_rows(roles: Roles, label_kind: str, batch: Batch, kinds: pa.Array, 
                "outcome_minor": roles.outcome_amount}  # fmt: skip
     for name, source in numbers.items():
         columns[name] = number_of(batch, source, rows)
+    if roles.propensity:
+        columns["propensity"] = real_of(batch, roles.propensity, rows)
     return pa.table(columns)
 
 
@@ -118,3 +126,8 @@ def number_of(batch: Batch, name: str, rows: Ints) -> pa.Array:
         return pa.nulls(len(rows), pa.int64())
     known = batch.sheet.validity(name)[rows] == VALID
     return pa.array(batch.sheet.ints(name)[rows], mask=~known)
+
+
+def real_of(batch: Batch, name: str, rows: Ints) -> pa.Array:
+    """A column of doubles, or of exact numbers with a scale, as float64."""
+    return to_arrow(batch.sheet, [(name, batch.sheet.layout[name])], rows)[name].combine_chunks().cast(pa.float64())

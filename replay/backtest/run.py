@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from replay.backtest import budget, drift, figures, flips
+from replay.backtest import arms, budget, drift, figures, flips
 from replay.backtest.causes import CANDIDATE, CURRENT, FEATURES, Place, components
 from replay.backtest.database import one, open_rows, rows
 from replay.backtest.feedback import FeedbackTrack, FollowingTrack
@@ -48,7 +48,8 @@ def run_backtest(
     Raises SekishoError where the packs read different logs, and where no payment counts.
     """
     started, log = time.perf_counter(), share_log(current, candidate)
-    roles, attempts = roles_of(log.pack, log.pack.schema), None
+    roles = replace(roles_of(log.pack, log.pack.schema), drawn=arms.drawn_by((current, candidate)))
+    attempts = None
     if asked.collapse:
         attempts = run_backtest(current, candidate, inputs, replace(asked, collapse=False), told).tables["summary"]
     with tempfile.TemporaryDirectory(prefix="sekisho-backtest-") as name:
@@ -138,6 +139,7 @@ def _judged(
             "budget": budget.budget(case), "hindsight": budget.hindsight(case), "hours": figures.hours(case),
             "drift": drift.drift(case), "card_drift": drift.card_drift(seen.drift),
             "flips": flips.flips(case), "causes": flips.causes(case), "excluded": excluded,
+            "arms": arms.arms(case), "arm_differences": arms.arm_differences(case),
         }  # fmt: skip
         facts = _facts(sweep, seen, inputs, asked, case, fidelity, unmatched, time.perf_counter() - started)
     finally:

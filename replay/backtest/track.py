@@ -29,6 +29,7 @@ class Answers:
 
     outcome: int8[k].   score: int64[k], -1 unscored.   raw: float64[k], NaN unscored; the first model's.
     fate: uint8[k].   clock: int64[k], W after the payment.   ids: int64[k, 2].
+    arms: int8[k, c], of each of the c models with a challenger: the arm that scored, -1 where neither did.
     hits, shadows, unknown, failed: rules' numbers by payment.   without: see OUTCOME_CODES, only where it differs.
     """
 
@@ -38,6 +39,7 @@ class Answers:
     fate: Bytes
     clock: Ints
     ids: Ints
+    arms: npt.NDArray[np.int8]
     hits: pa.Array
     shadows: pa.Array
     unknown: pa.Array
@@ -113,12 +115,23 @@ def _answers(engine: Engine, decided: Decided) -> Answers:
         fate=decided.admission.fate[rows],
         clock=np.where(entered, np.maximum(before, times), before),
         ids=decided.ids,
+        arms=_arms(engine, decided, fresh),
         hits=lists_of((status == HIT) & (silenced == 0)),
         shadows=lists_of(results.shadow_status[:, rows] == HIT),
         unknown=lists_of(status == UNKNOWN),
         failed=lists_of(status == FAILED),
         without=_without(engine, results, rows, (decided.admission.fate[rows] == DEGRADED).astype(np.uint8)),
     )
+
+
+def _arms(engine: Engine, decided: Decided, fresh: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+    """What the records say: int8[k, c]."""
+    slots, sheet, rows = [each.arm for each in engine.scorers if each.arm], decided.sheet, decided.rows
+    found = np.full((len(rows), len(slots)), -1, np.int8)
+    for j, slot in enumerate(slots):
+        drawn = fresh & (sheet.validity(slot)[rows] == VALID)
+        found[drawn, j] = sheet.ints(slot)[rows][drawn]
+    return found
 
 
 def _without(engine: Engine, results: RuleResults, rows: Ints, degraded: Bytes) -> pa.Array:
@@ -153,5 +166,5 @@ def lists_of(mask: npt.NDArray[np.bool_], values: Ints | None = None) -> pa.Arra
 _NO_LISTS = lists_of(np.zeros((0, 0), bool))
 NOTHING = Answers(
     np.zeros(0, np.int8), np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.uint8), np.zeros(0, np.int64),
-    np.zeros((0, 2), np.int64), *([_NO_LISTS] * 5),
+    np.zeros((0, 2), np.int64), np.zeros((0, 0), np.int8), *([_NO_LISTS] * 5),
 )  # fmt: skip

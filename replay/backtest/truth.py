@@ -74,6 +74,7 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
                    CASE WHEN v.verdict = 'fraud' THEN 'fraud' WHEN v.verdict IS NOT NULL THEN v.verdict
                         WHEN {outcomes} AND NOT coalesce(h.settled, false) THEN 'censored'
                         WHEN p.at_us > {late} THEN 'immature' ELSE 'presumed_good' END AS truth,
+                   p.at_us > {late} AS young,
                    CASE WHEN p.fate = {SKIPPED} THEN 'duplicate' WHEN p.at_us < {span.from_us} THEN 'before_the_range'
                         WHEN p.at_us >= {span.to_us} THEN 'after_the_range'
                         WHEN p.at_us < {span.cold_us} THEN 'cold' END AS excluded,

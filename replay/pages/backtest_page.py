@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from replay.backtest.records import Backtest
-from replay.pages import backtest_flips, backtest_plots
+from replay.pages import backtest_arms, backtest_flips, backtest_plots
 from replay.pages.backtest_answer import Case, Row, answer, case_of, warnings
 from replay.pages.blocks import Cell, Column, Page, Section, Table
 from replay.pages.render import render
@@ -44,9 +44,9 @@ def backtest_page(result: Backtest, lang: str = "en") -> str:
         say("lead.print", digest=fingerprint(result)[:16]),
     ]  # fmt: skip
     sections = [
-        answer(case), _sides(case), _history(case), _open(case), backtest_flips.flips(case), backtest_flips.rules(case),
-        _typologies(case), backtest_plots.thresholds(case), backtest_plots.budget(case), backtest_plots.hours(case),
-        backtest_plots.drift(case), _excluded(case), _terms(case), _facts(case, result),
+        answer(case), _sides(case), *backtest_arms.arms(case), _history(case), _open(case), backtest_flips.flips(case),
+        backtest_flips.rules(case), _typologies(case), backtest_plots.thresholds(case), backtest_plots.budget(case),
+        backtest_plots.hours(case), backtest_plots.drift(case), _excluded(case), _terms(case), _facts(case, result),
     ]  # fmt: skip
     title = say("title", name=facts.candidate.name)
     return render(Page(lang, title, lead, warnings(say, facts), sections, {name: say(name) for name in _FRAME}))

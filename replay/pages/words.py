@@ -193,6 +193,53 @@ _SIDES: Words = {
         "The table above counts the first attempt of each group; the others, and what followed them, never happened.",
         "上の表は各グループの最初の試行だけを数え、以後の試行とその結果は起きなかったものとします。",
     ),
+    "arms": ("Champion and challenger", "チャンピオンとチャレンジャー"),
+    "arms.text": (
+        "An arm is a hash of the customer, so it is the arm that live draws, and every payment counts in it (intention to "
+        "treat). Recorded outcomes are a trial only where this pack decided then, which fidelity tells; elsewhere they "
+        "should not differ. Replayed outcomes say what each arm stops of what settled in history.",
+        "群は顧客のハッシュで決まるため本番と同じ割り当てとなり、全取引を割り当てた群で数えます（ITT）。記録された判定は、"
+        "当時このパックが判定していた場合（一致率で確認）に限り実験結果であり、そうでなければ差は出ないはずです。"
+        "再生した判定は、過去に決済された取引のうち各群が止める分を示します。",
+    ),
+    "arms.differences": ("Challenger less champion", "チャレンジャー − チャンピオン"),
+    "arms.differences.note": (
+        "95 % intervals from a bootstrap by customer. Net fraud is per million of money attempted. An interval that holds "
+        "0 shows no difference.",
+        "95％区間は顧客単位のブートストラップによります。不正純損失は試行金額100万あたり。0を含む区間は差を示しません。",
+    ),
+    "arms.caption": ("The arms", "群ごとの集計"),
+    "arms.note": (
+        "Amounts and all that follows rest on payments old enough to be judged, labelled or not. Payments without a "
+        "customer go to the champion, were not drawn, and are not compared. Net fraud, replayed: of what is neither held "
+        "nor declined. Unknown: refused in history and not stopped now, costed at nothing.",
+        "金額以降の列は、ラベルの有無によらず真偽が出揃う日数を過ぎた取引だけの集計です。顧客の不明な取引はチャンピオンが扱い、"
+        "割り当ての対象外のため比較しません。再生時の不正純損失は保留・拒否とならない分です。"
+        "不明：当時拒否され今回止めない取引で、損失は0として数えます。",
+    ),
+    "arm": ("arm", "群"),
+    "arm.champion": ("champion", "チャンピオン"),
+    "arm.challenger": ("challenger", "チャレンジャー"),
+    "arm.not_drawn": ("champion, not drawn", "チャンピオン（対象外）"),
+    "arm.trial": ("trial", "比較"),
+    "arm.difference": ("difference", "差"),
+    "arm.low": ("95 %, low", "95％下限"),
+    "arm.high": ("95 %, high", "95％上限"),
+    "arm.net_per_million": ("net fraud per million attempted", "試行金額100万あたりの不正純損失"),
+    "arm.friction": (
+        "friction: good payments challenged, held or declined",
+        "負担：追加認証・保留・拒否となる正常取引",
+    ),
+    "arm.friction_most": ("the same if every censored payment were good", "同上（打ち切りを全て正常とした場合）"),
+    "arm.share": ("share drawn", "割当割合"),
+    "arm.entities": ("customers", "顧客"),
+    "arm.attempted": ("attempted, old enough", "試行金額（成熟分）"),
+    "arm.net": ("net fraud", "不正純損失"),
+    "arm.goods": ("good payments", "正常取引"),
+    "arm.touched": ("challenged, held, declined", "追加認証・保留・拒否"),
+    "arm.fidelity": ("as recorded", "記録との一致率"),
+    "outcomes.recorded": ("recorded", "記録"),
+    "outcomes.replayed": ("replayed", "再生"),
     "history": ("Outcomes: from what to what", "判定の変化"),
     "history.text": (
         "Each cell has payments and money. A payment that was declined in history and is approved now has no truth: it "

@@ -249,26 +249,26 @@ def _followups(rng, payment):
     return out
 
 
-def with_model(folder, calibration=None):
-    """A small model beside a pack: the larger and the more often, the more suspicious."""
-    rng = np.random.default_rng(1)
+def with_model(folder, calibration=None, name="fraud", part="", seed=1):
+    """A small model beside a pack: the larger and the more often, the more suspicious. part: more keys."""
+    rng = np.random.default_rng(seed)
     x = np.column_stack([rng.integers(50, 400, 4000), rng.integers(1, 6, 4000)]).astype(float)
     y = rng.random(4000) < 1 / (1 + np.exp(-(x[:, 0] / 60 + x[:, 1] - 8)))
-    names = ("amount", "payments")
-    data = lightgbm.Dataset(x, y, feature_name=list(names))
+    columns = ("amount", "payments")
+    data = lightgbm.Dataset(x, y, feature_name=list(columns))
     settings = {"objective": "binary", "num_leaves": 31, "verbose": -1, "num_threads": 1}
     model = lightgbm.train(settings, data, 30).model_to_string().encode()
     when = datetime(2026, 1, 1, tzinfo=UTC)
     card = ModelCard(
-        "fraud", sha256(model).hexdigest(), tuple(map(Feature, names)), when, when, len(y), int(y.sum()), "me", "tests",
+        name, sha256(model).hexdigest(), tuple(map(Feature, columns)), when, when, len(y), int(y.sum()), "me", "tests",
         calibration=calibration, reference={name: bins_of(column) for name, column in zip(names, x.T, strict=True)},
         scores=bins_of(rng.integers(450, 600, 4000).astype(float)),
     )  # fmt: skip
-    (folder / "models").mkdir()
-    (folder / "models" / "fraud.txt").write_bytes(model)
-    (folder / "models" / "fraud.toml").write_text(write_card(card))
+    (folder / "models").mkdir(exist_ok=True)
+    (folder / "models" / f"{name}.txt").write_bytes(model)
+    (folder / "models" / f"{name}.toml").write_text(write_card(card))
     with (folder / "pack.toml").open("a") as pack:
-        pack.write('\n[[models]]\nfile = "models/fraud.txt"\ncard = "models/fraud.toml"\n')
+        pack.write(f'\n[[models]]\nfile = "models/{name}.txt"\ncard = "models/{name}.toml"\n{part}\n')
     return folder
 
 

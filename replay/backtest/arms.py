@@ -1,0 +1,168 @@
+"""Champion against challenger, by intention to treat: an entity counts in its arm, whatever its arm did to it.
+
+Payments younger than the age by which verdicts are in are left out, labelled or not: the fast verdicts of young
+payments would stand beside money of which the slow ones are still to come. What a strategy stops costs nothing; what
+history refused and it lets through has no truth, is costed at nothing and counted as `unknown`.
+
+Intervals resample entities, which are what was drawn (the Poisson bootstrap; clusters stay whole).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from features.sheet import Doubles, Ints
+from models.arms import CERTAIN, CHALLENGER, CHAMPION, propensities
+from models.scorer import Challenger
+from replay.backtest.database import arrays, records
+from replay.backtest.figures import Case, fitted
+from rules.records import OUTCOMES
+from sekisho.compile import Engine
+
+ARMS = {CHAMPION: "champion", CHALLENGER: "challenger", CERTAIN: "not_drawn"}
+RECORDED, REPLAYED = "recorded", "replayed"
+_TOUCHES = tuple(OUTCOMES.index(name) for name in ("challenge", "hold", "decline"))
+_PERCENTILES = (2.5, 97.5)
+_FEWEST = 2  # entities of an arm, below which nothing says how much they differ
+_SIDES = ("current", "candidate")
+
+
+class Measure(NamedTuple):
+    """A ratio of two sums, times a factor."""
+
+    above: str
+    below: str
+    factor: float
+
+
+MEASURES = {
+    "net_per_million": Measure("net_minor", "attempted_minor", 1e6),
+    "friction": Measure("goods_touched", "goods", 1.0),
+    "friction_most": Measure("open_touched", "open", 1.0),
+}
+
+
+def drawn_by(engines: Sequence[Engine]) -> tuple[str, ...]:
+    """The fields that name the entities by which the packs draw."""
+    found = (scorer.challenger for engine in engines for scorer in engine.pack.models)
+    return tuple(dict.fromkeys(challenger.by for challenger in found if challenger))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A challenger of a strategy. column: the arm in `counted`.   outcomes: as recorded, or as the pack replayed."""
+
+    strategy: str
+    champion: str
+    challenger: Challenger
+    column: str
+    outcomes: str
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What every row of the trial begins with."""
+        return {"strategy": self.strategy, "outcomes": self.outcomes, "champion": self.champion,
+                "challenger": self.challenger.name}  # fmt: skip
+
+    @property
+    def sums(self) -> str:
+        """The columns above and below of all measures."""
+        outcome = "recorded" if self.outcomes == RECORDED else self.strategy
+        touched = f"coalesce({outcome} IN {_TOUCHES}, false)"
+        lost = "" if self.outcomes == RECORDED else f" AND NOT {self.strategy}_stopped"
+        either = "(good OR truth = 'censored') AND NOT young"
+        return f"""coalesce(sum(amount_minor) FILTER (NOT young), 0)::DOUBLE AS attempted_minor,
+                   coalesce(sum(net_minor) FILTER (fraud AND NOT young{lost}), 0)::DOUBLE AS net_minor,
+                   count(*) FILTER (good AND NOT young)::DOUBLE AS goods,
+                   count(*) FILTER (good AND NOT young AND {touched})::DOUBLE AS goods_touched,
+                   count(*) FILTER ({either})::DOUBLE AS open,
+                   count(*) FILTER ({either} AND {touched})::DOUBLE AS open_touched"""
+
+
+def trials(case: Case) -> Iterator[Trial]:
+    """Every challenger of both packs: by what was recorded, where the log says it, and by what was replayed."""
+    for side, engine in zip(_SIDES, case.engines, strict=True):
+        pairs = [(each.name, each.challenger) for each in engine.pack.models if each.challenger]
+        for j, (champion, challenger) in enumerate(pairs):
+            for outcomes in (RECORDED, REPLAYED) if case.known.outcomes else (REPLAYED,):
+                yield Trial(side, champion, challenger, f"{side}_arm{j}", outcomes)
+
+
+def arms(case: Case) -> pa.Table:
+    """The arms of each trial. Payments whose entity is NULL were not drawn: they stand apart, last."""
+    found = []
+    for trial in trials(case):
+        share = propensities(trial.challenger.share)
+        for row in records(case.db, _arms(trial)):
+            code = row.pop("arm")
+            rates = {name: _ratio(row[it.above], row[it.below], it.factor) for name, it in MEASURES.items()}
+            found.append(trial.head | row | rates | {"arm": ARMS[code], "share": share[code]})
+    return fitted("arms", found)
+
+
+def _arms(trial: Trial) -> str:
+    replayed = trial.outcomes == REPLAYED
+    unknown = f"refused AND NOT {trial.strategy}_stopped" if replayed else "false"
+    same = f"avg((recorded = {trial.strategy})::INT) FILTER (recorded IS NOT NULL)" if replayed else "NULL"
+    return f"""SELECT {trial.column} AS arm, count(*) AS payments,
+                      count(DISTINCT drawn_{trial.challenger.by}) AS entities, {trial.sums},
+                      count(*) FILTER (fraud AND NOT young) AS frauds, count(*) FILTER ({unknown}) AS unknown,
+                      coalesce(sum(amount_minor) FILTER ({unknown}), 0) AS unknown_minor, {same} AS fidelity
+               FROM counted WHERE {trial.column} >= 0 GROUP BY arm ORDER BY arm = {CERTAIN}, arm"""
+
+
+def _ratio(above: float, below: float, factor: float) -> float | None:
+    return factor * above / below if below else None
+
+
+def arm_differences(case: Case) -> pa.Table:
+    """Challenger less champion, by measure, with its interval."""
+    found = []
+    for trial in trials(case):
+        query = f"""SELECT {trial.column} AS arm, {trial.sums} FROM counted WHERE {trial.column} > {CERTAIN}
+                    GROUP BY arm, drawn_{trial.challenger.by} ORDER BY arm, drawn_{trial.challenger.by}"""
+        entities = arrays(case.db, query)
+        above = np.column_stack([entities[measure.above] for measure in MEASURES.values()])
+        below = np.column_stack([entities[measure.below] for measure in MEASURES.values()])
+        told = difference(np.asarray(entities["arm"]), above, below, case.asked.replicates, case.asked.seed)
+        for k, (name, measure) in enumerate(MEASURES.items()):
+            values = (None if np.isnan(part[k]) else float(part[k] * measure.factor) for part in told)
+            row = dict(zip(("difference", "low", "high"), values, strict=True))
+            found.append(trial.head | {"measure": name} | row)
+    return fitted("arm_differences", found)
+
+
+def difference(
+    arm: Ints, above: Doubles, below: Doubles, replicates: int, seed: int
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Ratios of the challenger's entities less those of the champion's: (they, 2.5th, 97.5th percentile), float64[m].
+
+    arm: int64[e], CHAMPION or CHALLENGER, of each entity.   above, below: float64[e, m].   NaN where nothing says it.
+    """
+    parts = [(above[arm == code], below[arm == code]) for code in (CHAMPION, CHALLENGER)]
+    rng = np.random.default_rng(seed)
+
+    def once(weights: Sequence[Doubles]) -> Doubles:
+        before, after = (_divided(w @ a, w @ b) for w, (a, b) in zip(weights, parts, strict=True))
+        return after - before
+
+    found = once([np.ones(len(a)) for a, _ in parts])
+    if min(len(a) for a, _ in parts) < _FEWEST:
+        return found, np.full_like(found, np.nan), np.full_like(found, np.nan)
+    draws = [once([rng.poisson(1.0, len(a)).astype(float) for a, _ in parts]) for _ in range(replicates)]
+    low, high = np.array([_percentiles(column) for column in np.reshape(draws, (replicates, len(found))).T]).T
+    return found, low, high
+
+
+def _divided(above: Doubles, below: Doubles) -> Doubles:
+    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+
+
+def _percentiles(draws: Doubles) -> Doubles:
+    known = draws[~np.isnan(draws)]
+    return np.percentile(known, _PERCENTILES) if len(known) else np.full(2, np.nan)
