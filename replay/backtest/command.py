@@ -63,6 +63,13 @@ _SHARE = click.FloatRange(0, 1)
     show_default=True,
     help="Declined frauds that are labelled all the same.",
 )
+@click.option(
+    "--propensity",
+    metavar="FIELD",
+    default="",
+    help="Estimate what refused payments hold from those let through for learning: the field or column with the "
+    "probability of being let through.",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Of the draws and the bootstrap.")
 @click.option(
     "--report", "report_file", type=_PATH, help="Write the report to this file: one HTML page, nothing fetched."

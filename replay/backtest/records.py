@@ -31,6 +31,7 @@ class Asked:
     pass_fraud, pass_good: the share of challenges that fraudulent and other payments pass.
     confirm_declined: the share of declined frauds whose label comes all the same.   seed: of all three draws.
     replicates: of the bootstrap.   accept_cold: payments with less history than their longest window count, too.
+    propensity: the field or column with the probability of being let through for learning; "" leaves hold-outs aside.
     """
 
     from_us: int | None = None
@@ -49,6 +50,7 @@ class Asked:
     seed: int = 1
     replicates: int = 200
     accept_cold: bool = False
+    propensity: str = ""
 
 
 @dataclass(frozen=True)

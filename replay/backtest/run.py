@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from replay.backtest import arms, budget, drift, figures, flips
+from replay.backtest import arms, budget, drift, figures, flips, holdout
 from replay.backtest.causes import CANDIDATE, CURRENT, FEATURES, Place, components
 from replay.backtest.database import one, open_rows, rows
 from replay.backtest.feedback import FeedbackTrack, FollowingTrack
@@ -18,7 +18,7 @@ from replay.backtest.history import History, collapse, collapsed, history_of
 from replay.backtest.records import Asked, Backtest, Facts, Strategy
 from replay.backtest.roles import Roles, roles_of
 from replay.backtest.rows import RowFiles
-from replay.backtest.shared_log import SharedLog, project, share_log
+from replay.backtest.shared_log import SharedLog, project, share_log, with_field
 from replay.backtest.sweep import Seen, Sweep, Told
 from replay.backtest.track import Track
 from replay.backtest.truth import Span, alert_codes, judge
@@ -47,8 +47,8 @@ def run_backtest(
 
     Raises SekishoError where the packs read different logs, and where no payment counts.
     """
-    started, log = time.perf_counter(), share_log(current, candidate)
-    roles = replace(roles_of(log.pack, log.pack.schema), drawn=arms.drawn_by((current, candidate)))
+    started = time.perf_counter()
+    log, roles = _log_and_roles(current, candidate, inputs, asked)
     attempts = None
     if asked.collapse:
         attempts = run_backtest(current, candidate, inputs, replace(asked, collapse=False), told).tables["summary"]
@@ -56,6 +56,19 @@ def run_backtest(
         case = _Run((current, candidate), log, roles, tuple(inputs), asked, Path(name), told)
         found = case.judged(*case.replayed(), started)
     return found if attempts is None else replace(found, tables={**found.tables, "attempts": attempts})
+
+
+def _log_and_roles(
+    current: Engine, candidate: Engine, inputs: Sequence[Input | TopicInput], asked: Asked
+) -> tuple[SharedLog, Roles]:
+    """What reads the log, and which field plays which part; a propensity may stand in a column of no pack."""
+    log = share_log(current, candidate)
+    roles = replace(roles_of(log.pack, log.pack.schema), drawn=arms.drawn_by((current, candidate)))
+    if not asked.propensity:
+        return log, roles
+    field = holdout.propensity_field(log.pack.schema, asked.propensity)
+    holdout.check_column([file for source in inputs for file in source.files()], field)
+    return with_field(log, field), replace(roles, propensity=field.name)
 
 
 @dataclass(frozen=True)
@@ -140,6 +153,7 @@ def _judged(
             "drift": drift.drift(case), "card_drift": drift.card_drift(seen.drift),
             "flips": flips.flips(case), "causes": flips.causes(case), "excluded": excluded,
             "arms": arms.arms(case), "arm_differences": arms.arm_differences(case),
+            **dict(zip(("holdout", "propensities"), holdout.holdout(case), strict=True)),
         }  # fmt: skip
         facts = _facts(sweep, seen, inputs, asked, case, fidelity, unmatched, time.perf_counter() - started)
     finally:

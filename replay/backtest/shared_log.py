@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from features.schema import Schema
+from features.schema import Field, Schema
 from features.sheet import HANDLE_BITS, Ints, Layout, Sheet
 from features.types import Kind
 from replay.decoder import Decoder
@@ -74,11 +74,19 @@ def share_log(current: Engine, candidate: Engine) -> SharedLog:
             fix = f"{ours.name} has {a!r}, {theirs.name} has {b!r}: make them equal"
             raise SekishoError(f"the packs do not read one log: they differ in {what}", fix)
     added = tuple(field for field in theirs.schema.fields if field.name not in known)
-    schema = Schema((*ours.schema.fields, *added), ours.schema.kinds)
-    layout = Layout()
+    return _with_fields(ours, added)
+
+
+def with_field(log: SharedLog, field: Field) -> SharedLog:
+    """The log with a field that neither pack has; the same log where one has it."""
+    return log if field.name in log.pack.schema.by_name else _with_fields(log.pack, (field,))
+
+
+def _with_fields(pack: Pack, added: tuple[Field, ...]) -> SharedLog:
+    schema, layout = Schema((*pack.schema.fields, *added), pack.schema.kinds), Layout()
     for name, type in schema.columns().items():
         layout.add(name, type)
-    return SharedLog(replace(ours, schema=schema), layout)
+    return SharedLog(replace(pack, schema=schema), layout)
 
 
 def project(log: SharedLog, engine: Engine) -> Projection:

@@ -45,6 +45,11 @@ _WORDS = {
     "found": ("frauds found / lost", "不正の検知 増 / 減"), "good": ("good hit / freed", "誤検知 増 / 減"),
     "not": ("not counted", "集計対象外"), "more": ("... and {} more", "... ほか{}件"),
     "attempts": ("the same with every attempt counted", "全ての試行を数えた場合"),
+    "arms": ("challenger, {}: net fraud per million attempted", "チャレンジャー（{}）：100万あたりの不正純損失"),
+    "no_interval": ("no interval", "区間なし"),
+    "holdout": ("refused payments that CANDIDATE does not stop hold, by the hold-out, fraud of",
+                "候補が止めない当時拒否の取引に潜む不正（通過標本による推定、95％区間）"),
+    "uncovered": ("not covered", "推定対象外"),
     "range": ("immature payments may hide", "未成熟の取引に潜む不正（5〜95％）"),
 }  # fmt: skip
 
@@ -70,6 +75,8 @@ def show(result: Backtest, console: Console, lang: str = "en") -> None:
     if result.tables["attempts"].num_rows:
         _sides(result, "attempts", _WORDS["attempts"][at], console, at)
     _ranges(result, console, at)
+    _arms(result, console, at)
+    _holdout(result, console, at)
     _causes(result, console, at)
     for row in result.tables["excluded"].to_pylist():
         console.print(f"{_WORDS['not'][at]}: {row['payments']:,} {row['reason'].replace('_', ' ')}", style="dim")
@@ -121,6 +128,34 @@ def _ranges(result: Backtest, console: Console, at: int) -> None:
         if row["rows"] == "immature" and row["strategy"] == "candidate" and not row["caught"] and row["high_minor"]:
             low, high = (money(row[name], result.facts) for name in ("low_minor", "high_minor"))
             console.print(f"{_WORDS['range'][at]}: {low} - {high} ({row['payments']:,})", style="dim")
+
+
+def _arms(result: Backtest, console: Console, at: int) -> None:
+    """What a challenger costs, beside its champion, as replayed."""
+    values = {
+        (row["strategy"], row["challenger"], row["arm"]): row["net_per_million"]
+        for row in result.tables["arms"].to_pylist()
+        if row["outcomes"] == "replayed"
+    }
+    for row in result.tables["arm_differences"].to_pylist():
+        if row["outcomes"] == "replayed" and row["measure"] == "net_per_million" and row["difference"] is not None:
+            who = row["strategy"], row["challenger"]
+            ends = " - ".join(f"{values[(*who, arm)]:,.1f}" for arm in ("challenger", "champion"))
+            sure = (
+                _WORDS["no_interval"][at] if row["low"] is None else f"95 %: {row['low']:+,.1f} - {row['high']:+,.1f}"
+            )
+            title = _WORDS["arms"][at].format(f"{_WORDS[who[0]][at]} {who[1]}")
+            console.print(f"{title}: {ends} = {row['difference']:+,.1f} ({sure})", style="dim")
+
+
+def _holdout(result: Backtest, console: Console, at: int) -> None:
+    """What a hold-out says of refused payments that CANDIDATE does not stop."""
+    for row in result.tables["holdout"].to_pylist():
+        if row["strategy"] == "candidate" and row["fraud_minor"] is not None:
+            names = ("fraud_minor", "fraud_minor_low", "fraud_minor_high")
+            told, low, high = ("-" if row[name] is None else money(row[name], result.facts) for name in names)
+            left = f"{_WORDS['uncovered'][at]}: {row['unknown'] - row['covered']:,}"
+            console.print(f"{_WORDS['holdout'][at]}: {told} (95 %: {low} - {high}; {left})", style="dim")
 
 
 def _causes(result: Backtest, console: Console, at: int) -> None:

@@ -53,6 +53,10 @@ def warnings(say: Say, facts: Facts) -> list[str]:
         found.append(say("warn.labels"))
     if facts.labels_unmatched:
         found.append(say("warn.unmatched", n=say.count(facts.labels_unmatched)))
+    if facts.dead_letters:
+        found.append(
+            say("warn.dead", n=say.count(facts.dead_letters), all=say.count(facts.events + facts.dead_letters))
+        )
     if facts.order_assumed:
         found.append(say("warn.order"))
     return found

@@ -1,4 +1,4 @@
-"""Champion against challenger: the arms beside each other, and how sure their difference is."""
+"""What was drawn at random: champion against challenger, and what a hold-out tells of refused payments."""
 
 from __future__ import annotations
 
@@ -55,7 +55,11 @@ def _arms(case: Case) -> Table:
         texts = [_trial(case, row), say.name("arm", row["arm"]), say.share(row["share"])]
         texts += [say.count(row["payments"]), say.count(row["entities"]), say.money(row["attempted_minor"])]
         texts += [say.count(row["frauds"]), say.money(row["net_minor"])]
-        texts += [say.count(row["goods"]), say.count(row["goods_touched"]), *_unknown(case, row)]
+        texts += [
+            say.count(row["goods"]),
+            say.count(row["goods_touched"]),
+            NOTHING if row["outcomes"] == "recorded" else _amount(case, row, "unknown"),
+        ]
         rows.append([Cell(text) for text in [*texts, say.share(row["fidelity"], 2)]])
     columns = [Column(say("arm.trial"), "text"), Column(say("arm"), "text"), *_numbers(case)]
     return Table(say("arms.caption"), columns, rows, say("arms.note"))
@@ -67,9 +71,33 @@ def _numbers(case: Case) -> Sequence[Column]:
     return [Column(case.say(name)) for name in names]
 
 
-def _unknown(case: Case, row: Row) -> list[str]:
-    """What was refused in history and would not be stopped; of what was recorded, nothing is."""
-    if row["outcomes"] == "recorded":
-        return [NOTHING]
-    say = case.say
-    return [say("fact.unknown.value", n=say.count(row["unknown"]), money=say.money(row["unknown_minor"]))]
+def holdout(case: Case) -> list[Table]:
+    """The estimates of what refused payments hold, and what they rest on; none where no propensity was named."""
+    if not case.rows["holdout"]:
+        return []
+    say, rows = case.say, []
+    for row in case.rows["holdout"]:
+        frauds = say.span_of(say.count, row["frauds_low"], row["frauds_high"])
+        money = say.span(row["fraud_minor_low"], row["fraud_minor_high"])
+        texts = [say.name("strategy", row["strategy"]), _amount(case, row, "unknown"), _amount(case, row, "covered")]
+        texts += [say.count(row["let_through"]), say.count(row["let_through_frauds"])]
+        texts += [say.real(row["effective_size"], 1), say.share(row["fraud_rate"], 2)]
+        texts += [say.count(row["frauds"]), frauds, say.money(row["fraud_minor"]), money]
+        rows.append([Cell(text) for text in texts])
+    names = ("unknown", "holdout.covered", "holdout.let_through", "frauds", "holdout.size", "holdout.rate",
+             "holdout.frauds", "holdout.interval", "holdout.money", "holdout.interval")  # fmt: skip
+    columns = [Column(say("strategy"), "text"), *(Column(say(name)) for name in names)]
+    return [Table(say("holdout"), columns, rows, say("holdout.note")), _propensities(case)]
+
+
+def _amount(case: Case, row: Row, name: str) -> str:
+    return case.say("fact.unknown.value", n=case.say.count(row[name]), money=case.say.money(row[f"{name}_minor"]))
+
+
+def _propensities(case: Case) -> Table:
+    say, rows = case.say, []
+    for row in case.rows["propensities"]:
+        texts = (say.name("use", row["use"]), say.count(row["payments"]), say.money(row["amount_minor"]))
+        rows.append([Cell(text) for text in texts])
+    columns = [Column(say("use"), "text"), Column(say("payments")), Column(say("amount"))]
+    return Table(say("propensities", field=case.facts.asked.propensity), columns, rows)

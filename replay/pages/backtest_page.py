@@ -163,7 +163,8 @@ def _open(case: Case) -> Section:
     columns = [Column(say("strategy"), "text"), *(Column(say(name), "text") for name in titles[0])]
     table = Table(say("open.caption"), [*columns, *(Column(say(name)) for name in titles[1])], rows, say("open.note"))
     return Section(
-        "open", say("open"), [say("open.text")], figures=backtest_plots.development(case), tables=[table],
+        "open", say("open"), [say("open.text")], figures=backtest_plots.development(case),
+        tables=[table, *backtest_arms.holdout(case)],
     )  # fmt: skip
 
 

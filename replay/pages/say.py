@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
@@ -79,7 +80,11 @@ class Say:
 
     def span(self, low: float | None, high: float | None) -> str:
         """A range of money."""
-        return self("range", low=self.money(low), high=self.money(high))
+        return self.span_of(self.money, low, high)
+
+    def span_of(self, text: Callable[[float | None], str], low: float | None, high: float | None) -> str:
+        """A range of what `text` writes."""
+        return NOTHING if low is None and high is None else self("range", low=text(low), high=text(high))
 
     def day(self, us: int) -> str:
         return self._moment(us).strftime("%Y-%m-%d")

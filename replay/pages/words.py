@@ -45,6 +45,10 @@ _FRAME: Words = {
         "{n} payments that labels name are not in the log; their labels count for nothing.",
         "ラベルが指す取引のうち{n}件がログにありません。それらのラベルは集計に影響しません。",
     ),
+    "warn.dead": (
+        "{n} of {all} events could not be read; see why with `sekisho replay run --dead-letters FILE`.",
+        "{all}件中{n}件のイベントを読み込めませんでした。理由は `sekisho replay run --dead-letters FILE` で確認できます。",
+    ),
     "warn.order": (
         "Nothing says when events arrived: each file's own order was taken.",
         "イベントの到着時刻が示されていないため、ファイル内の順序を到着順とみなしています。",
@@ -269,6 +273,38 @@ _SIDES: Words = {
     "open.low": ("fraud, low", "不正（下限）"),
     "open.likely": ("fraud, likely", "不正（推定）"),
     "open.high": ("fraud, high", "不正（上限）"),
+    "holdout": (
+        "An estimate of what refused payments hold, from those let through for learning",
+        "拒否された取引に潜む不正の推定（学習のため通過させた取引から）",
+    ),
+    "holdout.note": (
+        "Of payments refused in history that the strategy does not stop. Each payment let through with probability p "
+        "stands for (1 − p) / p refused ones; rates are self-normalised, 95 % intervals by customer. The estimate speaks "
+        "of the covered payments only, and enters no total.",
+        "当時拒否され、戦略が止めない取引についての推定です。確率pで通過させた取引は、拒否された(1 − p) / p件を代表します。"
+        "比率は自己正規化、95％区間は顧客単位です。推定は対象となる取引に限られ、どの合計にも含めません。",
+    ),
+    "holdout.covered": ("covered: a propensity between 0 and 1", "推定対象（確率が0超1未満）"),
+    "holdout.let_through": ("let through and judged", "通過させ真偽が判明した取引"),
+    "holdout.size": ("effective size", "有効標本数"),
+    "holdout.rate": ("share of frauds", "不正の割合"),
+    "holdout.frauds": ("frauds, estimated", "不正件数（推定）"),
+    "holdout.money": ("fraud money, estimated", "不正金額（推定）"),
+    "holdout.interval": ("95 % interval", "95％区間"),
+    "propensities": ("Propensities in {field}, and what became of them", "確率 {field} の内訳"),
+    "use": ("payments that are", "取引の扱い"),
+    "use.let_through": ("let through for learning: the sample", "学習のため通過（標本）"),
+    "use.refused": ("refused, with a propensity: what is estimated", "拒否・確率あり（推定対象）"),
+    "use.absent": ("refused, without a propensity: not covered", "拒否・確率なし（対象外）"),
+    "use.zero": ("of propensity 0: nothing was ever let through", "確率0：通過の可能性なし（対象外）"),
+    "use.certain": ("of propensity 1: not drawn", "確率1：抽選なし（対象外）"),
+    "use.out_of_range": (
+        "of no propensity between 0 and 1: an error of the log",
+        "確率が0～1の範囲外：ログの誤り（対象外）",
+    ),
+    "use.immature": ("let through, too young to be judged", "通過・日が浅く真偽不明（対象外）"),
+    "use.censored": ("let through, never settled", "通過・未決済（対象外）"),
+    "use.excluded": ("let through, of an excluded class", "通過・対象外区分"),
     "development": ("Verdicts that are in by a payment's age", "取引後の経過日数と判明率"),
     "development.about": (
         "Lines rise from 0 to 100 percent with the days since the payment. The table below has the figures.",

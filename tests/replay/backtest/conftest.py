@@ -261,7 +261,7 @@ def with_model(folder, calibration=None, name="fraud", part="", seed=1):
     when = datetime(2026, 1, 1, tzinfo=UTC)
     card = ModelCard(
         name, sha256(model).hexdigest(), tuple(map(Feature, columns)), when, when, len(y), int(y.sum()), "me", "tests",
-        calibration=calibration, reference={name: bins_of(column) for name, column in zip(names, x.T, strict=True)},
+        calibration=calibration, reference={each: bins_of(column) for each, column in zip(columns, x.T, strict=True)},
         scores=bins_of(rng.integers(450, 600, 4000).astype(float)),
     )  # fmt: skip
     (folder / "models").mkdir(exist_ok=True)

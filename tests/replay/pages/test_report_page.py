@@ -8,6 +8,8 @@ import html5lib
 import pyarrow as pa
 import pytest
 
+from replay.backtest.arms import ARMS, MEASURES
+from replay.backtest.holdout import USES
 from replay.backtest.records import DAY_US, Asked, Backtest, Facts, Strategy
 from replay.backtest.tables import CAUSES, STRATEGIES, TABLES, TRUTHS
 from replay.pages.backtest_answer import bounds, case_of
@@ -22,6 +24,7 @@ VALUES = {
     "outcome": "review", "recorded": "approve", "current": "approve", "candidate": "review", "rows": "immature",
     "typology": "mule", "rule": EVIL, "other": "b", "day": "2026-01-05", "column": "paid", "truth": "immature",
     "cause": "single", "restoring": f"rule:{EVIL}", "example": "good_hit", "reason": "cold", "label_class": None,
+    "outcomes": "replayed", "arm": "challenger", "measure": "friction", "use": "refused", "challenger": EVIL,
 }  # fmt: skip
 
 
@@ -123,7 +126,11 @@ def test_every_text_is_in_both_languages():
         assert not re.search("[a-z]{3}", spoken) or re.search(r"[\u3040-\u30ff\u4e00-\u9fff]", ja), key
 
 
-@pytest.mark.parametrize("kind, values", [("truth", TRUTHS), ("cause", CAUSES), ("strategy", STRATEGIES)])
+@pytest.mark.parametrize(
+    "kind, values",
+    [("truth", TRUTHS), ("cause", CAUSES), ("strategy", STRATEGIES), ("use", USES), ("arm", ARMS.values()),
+     ("arm", MEASURES)],
+)  # fmt: skip
 def test_closed_sets_have_their_words(kind, values):
     """What a table may hold can be said in both languages."""
     assert {f"{kind}.{value}" for value in values} <= set(WORDS)
@@ -132,8 +139,13 @@ def test_closed_sets_have_their_words(kind, values):
 def test_a_low_fidelity_is_the_first_thing_said():
     """Under 99 % there is a banner; from there on there is none."""
     assert "97.00%" in backtest_page(result(), "en").partition("<main")[0]
-    assert 'class="warning"' not in backtest_page(result(fidelity=0.99), "en")
-    assert 'class="warning"' not in backtest_page(result(fidelity=None), "en")
+    assert 'class="warning"' not in backtest_page(result(fidelity=0.99, dead_letters=0), "en")
+    assert 'class="warning"' not in backtest_page(result(fidelity=None, dead_letters=0), "en")
+
+
+def test_events_that_could_not_be_read_are_said_first():
+    """Their number stands above every figure."""
+    assert "2 of 1,002 events could not be read" in backtest_page(result(fidelity=1.0), "en").partition("<main")[0]
 
 
 def test_a_run_without_labels_models_or_budget_still_has_its_page():
