@@ -49,6 +49,8 @@ _WORDS = {
     "no_interval": ("no interval", "区間なし"),
     "holdout": ("refused payments that CANDIDATE does not stop hold, by the hold-out, fraud of",
                 "候補が止めない当時拒否の取引に潜む不正（通過標本による推定、95％区間）"),
+    "out_of_range": ("{:,} payments have no probability in {}: what stands there is not between 0 and 1, and is left out",
+                     "{1}が0～1の範囲にない取引が{0:,}件あります。推定から除きました"),
     "uncovered": ("not covered", "推定対象外"),
     "range": ("immature payments may hide", "未成熟の取引に潜む不正（5〜95％）"),
 }  # fmt: skip
@@ -69,7 +71,8 @@ def watched(console: Console) -> Iterator[Told]:
 def show(result: Backtest, console: Console, lang: str = "en") -> None:
     """Print the summary of a back-test."""
     at, facts = int(lang == "ja"), result.facts
-    for warning in warnings(Say(lang, facts.currency, facts.exponent, facts.asked.zone), facts):
+    say = Say(lang, facts.currency, facts.exponent, facts.asked.zone)
+    for warning in warnings(say, facts):
         console.print(f"! {warning}", style="yellow")
     _sides(result, "summary", _title(facts, at), console, at)
     if result.tables["attempts"].num_rows:
@@ -79,7 +82,7 @@ def show(result: Backtest, console: Console, lang: str = "en") -> None:
     _holdout(result, console, at)
     _causes(result, console, at)
     for row in result.tables["excluded"].to_pylist():
-        console.print(f"{_WORDS['not'][at]}: {row['payments']:,} {row['reason'].replace('_', ' ')}", style="dim")
+        console.print(f"{_WORDS['not'][at]}: {row['payments']:,} {say.name('reason', row['reason'])}", style="dim")
 
 
 def _sides(result: Backtest, name: str, title: str, console: Console, at: int) -> None:
@@ -150,6 +153,10 @@ def _arms(result: Backtest, console: Console, at: int) -> None:
 
 def _holdout(result: Backtest, console: Console, at: int) -> None:
     """What a hold-out says of refused payments that CANDIDATE does not stop."""
+    for row in result.tables["propensities"].to_pylist():
+        if row["use"] == "out_of_range":
+            said = _WORDS["out_of_range"][at].format(row["payments"], result.facts.asked.propensity)
+            console.print(f"! {said}", style="yellow")
     for row in result.tables["holdout"].to_pylist():
         if row["strategy"] == "candidate" and row["fraud_minor"] is not None:
             names = ("fraud_minor", "fraud_minor_low", "fraud_minor_high")

@@ -209,8 +209,9 @@ _SIDES: Words = {
     "arms.differences": ("Challenger less champion", "チャレンジャー − チャンピオン"),
     "arms.differences.note": (
         "95 % intervals from a bootstrap by customer. Net fraud is per million of money attempted. An interval that holds "
-        "0 shows no difference.",
-        "95％区間は顧客単位のブートストラップによります。不正純損失は試行金額100万あたり。0を含む区間は差を示しません。",
+        "0 shows no difference; with fewer than some 40 customers an arm it is too narrow.",
+        "95％区間は顧客単位のブートストラップによります。不正純損失は試行金額100万あたり。0を含む区間は差を示しません。"
+        "1群の顧客が40人程度に満たない場合、区間は実際より狭くなります。",
     ),
     "arms.caption": ("The arms", "群ごとの集計"),
     "arms.note": (
