@@ -49,7 +49,7 @@ _WORDS = {
     "no_interval": ("no interval", "区間なし"),
     "holdout": ("refused payments that CANDIDATE does not stop hold, by the hold-out, fraud of",
                 "候補が止めない当時拒否の取引に潜む不正（通過標本による推定、95％区間）"),
-    "out_of_range": ("{:,} payments have no probability in {}: what stands there is not between 0 and 1, and is left out",
+    "out_of_range": ("{:,} payments have no probability in {}: it is not between 0 and 1; they are left out",
                      "{1}が0～1の範囲にない取引が{0:,}件あります。推定から除きました"),
     "uncovered": ("not covered", "推定対象外"),
     "range": ("immature payments may hide", "未成熟の取引に潜む不正（5〜95％）"),

@@ -215,10 +215,10 @@ _SIDES: Words = {
     ),
     "arms.caption": ("The arms", "群ごとの集計"),
     "arms.note": (
-        "Amounts and all that follows rest on payments old enough to be judged, labelled or not. Payments without a "
+        "Money attempted, frauds and good payments are those old enough to be judged, labelled or not. Payments without a "
         "customer go to the champion, were not drawn, and are not compared. Net fraud, replayed: of what is neither held "
         "nor declined. Unknown: refused in history and not stopped now, costed at nothing.",
-        "金額以降の列は、ラベルの有無によらず真偽が出揃う日数を過ぎた取引だけの集計です。顧客の不明な取引はチャンピオンが扱い、"
+        "試行金額・不正・正常取引は、ラベルの有無によらず真偽が出揃う日数を過ぎた取引だけの集計です。顧客の不明な取引はチャンピオンが扱い、"
         "割り当ての対象外のため比較しません。再生時の不正純損失は保留・拒否とならない分です。"
         "不明：当時拒否され今回止めない取引で、損失は0として数えます。",
     ),
