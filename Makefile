@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo live test test-gpu check quick soak soak-live chaos kills mutants bench clean
+.PHONY: demo live test test-gpu check package quick soak soak-live chaos kills mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,9 @@ check: $(READY)  ## what continuous integration runs: style, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+package: $(READY)  ## wheel and sdist, and the wheel run on each Python that is here, with the source out of reach
+	SEKISHO_REQUIRE_PACKAGE=1 $(BIN)/python -m pytest -rs tests/test_packaging.py
 
 soak: $(READY)  ## ten thousand random packs and streams against DuckDB and the specification, a million schedules
 	$(BIN)/python -m pytest -m soak

@@ -27,6 +27,7 @@ from sekisho.compile import Engine
 from sekisho.errors import SourceError
 from sekisho.wire.arrow import numbers
 from sekisho.wire.plan import json_path
+from sekisho.wire.table_decode import decode_table
 
 CHUNK_ROWS = 65_536
 CHUNK_BYTES = 16 << 20
@@ -60,13 +61,13 @@ class Input:
     def files(self) -> list[Path]:
         """The files to read, in order of name. Raises SourceError when there are none."""
         if self.path.is_dir():
-            files = sorted(file for file in self.path.rglob("*") if _format(file))
+            files = sorted(file for file in self.path.rglob("*") if format_of(file))
             if not files:
                 raise SourceError(f"{self.path}: no event files in here", f"put {', '.join(_READERS)} files there")
             return files
         if not self.path.is_file():
             raise SourceError(f"{self.path}: there is no such file", f"name a {', '.join(_READERS)} file, or a folder")
-        if not _format(self.path):
+        if not format_of(self.path):
             raise SourceError(f"{self.path}: unknown kind of file", f"use one of {', '.join(_READERS)}")
         return [self.path]
 
@@ -96,7 +97,7 @@ def read_input(decoder: Decoder, source: Input) -> Iterator[Chunk]:
     sizes = [file.stat().st_size for file in files]
     whole, before = max(1, sum(sizes)), 0
     for file, size in zip(files, sizes, strict=True):
-        for chunk in _READERS[_format(file)](decoder, file, source):
+        for chunk in _READERS[format_of(file)](decoder, file, source):
             yield replace(chunk, read=(before + size * chunk.read) / whole)
         before += size
 
@@ -111,7 +112,8 @@ def file_topic(file: Path) -> str:
     return f"file:{digest.hexdigest()[:32]}"
 
 
-def _format(file: Path) -> str:
+def format_of(file: Path) -> str:
+    """The ending that says how a file is read, or ""."""
     return next((suffix for suffix in _READERS if file.name.endswith(suffix)), "")
 
 
@@ -135,7 +137,7 @@ def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
     """Every cell is read as text: the wire's scalars decide what it means. A row that is none is a dead letter."""
     topic, row = file_topic(file), 0
     with opened(file) as log:
-        names = _header(file, log)
+        names = csv_header(file, log)
         _refuse_twins(file, names, decoder.columns)
         for rows in csv_rows(log, len(names), decoder.plan.max_record_bytes, CHUNK_BYTES):
             index = np.arange(row, row + rows.total, dtype=np.int64)
@@ -146,7 +148,7 @@ def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
             yield replace(chunk, dead=(*chunk.dead, *dead))
 
 
-def _header(file: Path, log: LogFile) -> list[str]:
+def csv_header(file: Path, log: LogFile) -> list[str]:
     """The names of a CSV file's columns. Raises SourceError where there are none."""
     line = log.handle.readline(CHUNK_BYTES).decode("utf-8-sig", "replace")
     try:
@@ -195,17 +197,15 @@ def _labels_of(
         raise SourceError(f"pack {pack.name}: it has no [labels] table", "add one, or leave the label column out")
     if labels.column not in table.column_names:
         raise SourceError(f"{file}: there is no column {labels.column!r}", f"columns: {', '.join(table.column_names)}")
-    when = _column_of(decoder, table, "event_time", file)
-    if not pa.types.is_timestamp(when.type):
-        raise SourceError(f"{file}: event_time is no timestamp column", "give the labels in a file of their own")
     try:
         fraud = pc.fill_null(pc.cast(table[labels.column], pa.bool_()), False)
     except pa.ArrowException as error:
         what = f"{file}: the column {labels.column!r} is neither true nor false in every row"
         raise SourceError(what, "write true and false, or 1 and 0") from error
     index = np.flatnonzero(numbers(fraud))
-    table, when = table.take(index), when.take(index)
-    later = pc.add(pc.cast(when, pa.timestamp("us", when.type.tz)), pa.scalar(labels.delay_us, pa.duration("us")))
+    sheet, good, _ = decode_table(table.take(index), decoder.plan)  # a payment that cannot be read has no label
+    table, index = table.take(index[good]), index[good]
+    later = pa.array(sheet.ints("event_time") + labels.delay_us).cast(pa.timestamp("us", "UTC"))
     fields = {
         "event_id": pc.binary_join_element_wise(
             "label", pc.cast(_column_of(decoder, table, "event_id", file), pa.string()), ":"

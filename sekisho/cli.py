@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import gc
 import sys
-from importlib.metadata import entry_points
 
 import click
 from rich.console import Console
 
 from features.refusal import Refusal
+from sekisho.entries import Commands
 from sekisho.errors import SekishoError
-
-GROUP = "sekisho.commands"
-
-
-class Commands(click.Group):
-    """A group whose commands live in the rooms that they drive."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every installed command."""
-        return sorted(entry.name for entry in entry_points(group=GROUP))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one command, or None."""
-        for entry in entry_points(group=GROUP, name=cmd_name):
-            command: click.Command = entry.load()
-            return command
-        return None
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -1,4 +1,4 @@
-"""`sekisho pack`: check a pack, and write its SQL for others to run."""
+"""`sekisho pack`: check a pack, and write its SQL for others to run. The rest are entry points of other rooms."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from sekisho.entries import Commands
+
 _PACK = click.argument("pack", type=click.Path(path_type=Path))
 
 
-@click.group()
+@click.group(cls=Commands, entries="sekisho.commands.pack")
 def pack() -> None:
-    """Look at a pack: a folder of features, rules, lists and models."""
+    """Draft, check and publish packs: folders of features, rules, lists and models."""
 
 
 @pack.command()
