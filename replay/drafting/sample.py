@@ -111,7 +111,8 @@ def _rounded(cells: pa.Array) -> pa.Array:
     for digits in range(_DIGITS + 1):
         units = values * 10.0**digits
         if np.all(np.abs(units - np.rint(units)) <= _NEAR):
-            return pc.round(cells, digits)
+            whole = np.rint(numbers(cells.cast(pa.float64()).fill_null(0.0)) * 10.0**digits)
+            return pa.array(whole / 10.0**digits, mask=~numbers(pc.is_valid(cells)).astype(bool))
     return cells
 
 

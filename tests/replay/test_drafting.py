@@ -130,7 +130,9 @@ def test_several_currencies_are_summed_apart(tmp_path):
     header = ["id", "time", "card_id", "merchant_id", "amount", "fraud", "currency"]
     rows = [(*row, ("JPY", "USD")[k % 2]) for k, row in enumerate(payments(200))]
     draft = draft_pack(tmp_path / "bank", table(tmp_path / "log.csv", header, rows), "tests")
-    money = [call for stage in draft.summary.pack.query.stages for call in stage.windows if call.fn in ("sum", "avg")]
+    money = [
+        call for stage in draft.summary.pack.query.stages for call in stage.windows if call.function in ("sum", "avg")
+    ]
     assert money and all("currency" in {getattr(key, "name", "") for key in call.partition} for call in money)
     assert replayed(draft, Input(tmp_path / "log.csv")).decisions == 200
 
