@@ -4,6 +4,7 @@ import re
 import runpy
 import shlex
 import subprocess
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from sekisho.cli import main
@@ -24,14 +25,15 @@ def test_every_command_of_the_tutorial_runs(tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
     assert "MATCH" in next(text for command, text in told.items() if "explain" in command)
     assert "unlike_the_card" in next(text for command, text in told.items() if "diff" in command)
-    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    assert (tmp_path / "report.html").read_text("utf-8").startswith("<!DOCTYPE html>")
 
 
 def _run(command, monkeypatch):
     words = shlex.split(command)
     if words[0] == "sekisho":
         monkeypatch.setattr("sys.argv", words)
-        main()
+        with suppress(SystemExit) if "diff" in words else nullcontext():  # it ends with 1: the packs differ
+            main()
     elif words[:2] == ["python", "-m"]:
         monkeypatch.setattr("sys.argv", words[2:])
         runpy.run_module(words[2], run_name="__main__")
