@@ -7,6 +7,7 @@ its callers, up to the kernel that Python calls: half of a first start, for code
 from __future__ import annotations
 
 import gc
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -104,8 +105,13 @@ def _hash_flags(flags: Any) -> int:
 Flags.__hash__ = _hash_flags
 
 
-def _no_blas() -> None:
-    raise ImportError("kernels multiply no matrices")
+def _without_scipy() -> None:
+    """Numba looks for a BLAS when this module is imported: SciPy's is a tenth of a second of every start."""
+    real, linalg.ensure_blas = linalg.ensure_blas, lambda: None
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        linalg.ensure_blas = real
 
 
-linalg.ensure_blas = _no_blas  # else Numba imports SciPy, a tenth of a second of every start
+_without_scipy()
