@@ -180,8 +180,8 @@ MUTANTS = (
     ),
     Mutant(
         "trees are added from the last", "L8", "models/trees.py",
-        "for t in range(len(node_start) - 1):\n            first,",
-        "for t in range(len(node_start) - 2, -1, -1):\n            first,", FOREST,
+        "for t in range(len(node_start) - 1):\n        first,",
+        "for t in range(len(node_start) - 2, -1, -1):\n        first,", FOREST,
     ),
     Mutant(
         "ties of several logs are reversed", "L6", "replay/merge.py",

@@ -9,7 +9,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
 
@@ -74,14 +74,15 @@ class ArmedWriter(KafkaWriter):
         reached("begin before")
         super().begin()
 
-    def send(self, sends: Sequence[Send]) -> None:
-        half = len(sends) // 2
-        for part, point in ((sends[:half], "send within"), (sends[half:-1], "journal before")):
+    def send(self, sends: Iterable[Send]) -> None:
+        records = list(sends)
+        half = len(records) // 2
+        for part, point in ((records[:half], "send within"), (records[half:-1], "journal before")):
             if part:
                 super().send(part)
                 super().flush()  # so that the last offset told is the journal record's
                 reached(point)
-        super().send(sends[-1:])
+        super().send(records[-1:])
 
     def commit(self) -> int | None:
         reached("commit before")
