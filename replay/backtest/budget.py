@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 
-from replay.backtest.database import make, rows
+from replay.backtest.database import make, rows, streamed
 from replay.backtest.figures import Case, fitted
 from replay.backtest.records import DAY_US
 from rules.records import AlertPolicy
@@ -147,19 +149,16 @@ def _hindsight(case: Case, s: str, k: int) -> list[dict[str, Any]]:
             ORDER BY {s}_raw DESC, n) AS place FROM counted WHERE NOT isnan({s}_raw))
             GROUP BY day ORDER BY day""",
     )
-    ranked = rows(
+    ranked = streamed(
         case.db,
         f"""SELECT day, entity, fraud FROM (SELECT day, entity, bool_or(fraud) AS fraud,
             max({s}_raw) AS raw FROM counted WHERE NOT isnan({s}_raw) AND entity IS NOT NULL GROUP BY day, entity)
             QUALIFY row_number() OVER (PARTITION BY day ORDER BY raw DESC, entity)
                     <= {k} * dense_rank() OVER (ORDER BY day) ORDER BY day, raw DESC, entity""",
     )
-    by_day: dict[str, list[tuple[str, bool]]] = {}
-    for day, entity, fraud in ranked:
-        by_day.setdefault(day, []).append((entity, fraud))
     found, precise = set[str](), dict[str, float]()
-    for day, entities in by_day.items():
-        top = [(entity, fraud) for entity, fraud in entities if entity not in found][:k]
+    for day, entities in groupby(ranked, itemgetter(0)):
+        top = [(entity, fraud) for _, entity, fraud in entities if entity not in found][:k]
         hits = {entity for entity, fraud in top if fraud}
         precise[day], found = len(hits) / k, found | hits
     return [

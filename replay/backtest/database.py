@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def table(db: Db, query: str) -> pa.Table:
 def rows(db: Db, query: str) -> list[tuple[Any, ...]]:
     """The rows of a query as Python values."""
     return list(db.sql(query).fetchall())
+
+
+def streamed(db: Db, query: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query one after the other, as many as there may be. Nothing else is asked meanwhile."""
+    for batch in db.sql(query).to_arrow_reader(65_536):
+        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def one(db: Db, query: str) -> Any:
