@@ -21,15 +21,15 @@ from models.arms import CERTAIN, CHALLENGER, CHAMPION, propensities
 from models.scorer import Challenger
 from replay.backtest.database import arrays, records
 from replay.backtest.figures import Case, fitted
+from replay.backtest.records import SIDES
 from rules.records import OUTCOMES
 from sekisho.compile import Engine
 
 ARMS = {CHAMPION: "champion", CHALLENGER: "challenger", CERTAIN: "not_drawn"}
 RECORDED, REPLAYED = "recorded", "replayed"
 _TOUCHES = tuple(OUTCOMES.index(name) for name in ("challenge", "hold", "decline"))
-_PERCENTILES = (2.5, 97.5)
+PERCENTILES = (2.5, 97.5)  # of a bootstrap: an interval of 95 %
 _FEWEST = 2  # entities of an arm, below which nothing says how much they differ
-_SIDES = ("current", "candidate")
 
 
 class Measure(NamedTuple):
@@ -86,7 +86,7 @@ class Trial:
 
 def trials(case: Case) -> Iterator[Trial]:
     """Every challenger of both packs: by what was recorded, where the log says it, and by what was replayed."""
-    for side, engine in zip(_SIDES, case.engines, strict=True):
+    for side, engine in zip(SIDES, case.engines, strict=True):
         pairs = [(each.name, each.challenger) for each in engine.pack.models if each.challenger]
         for j, (champion, challenger) in enumerate(pairs):
             for outcomes in (RECORDED, REPLAYED) if case.known.outcomes else (REPLAYED,):
@@ -165,4 +165,4 @@ def _divided(above: Doubles, below: Doubles) -> Doubles:
 
 def _percentiles(draws: Doubles) -> Doubles:
     known = draws[~np.isnan(draws)]
-    return np.percentile(known, _PERCENTILES) if len(known) else np.full(2, np.nan)
+    return np.percentile(known, PERCENTILES) if len(known) else np.full(2, np.nan)

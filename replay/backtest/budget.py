@@ -13,11 +13,10 @@ import pyarrow as pa
 
 from replay.backtest.database import make, rows, streamed
 from replay.backtest.figures import Case, fitted
-from replay.backtest.records import DAY_US
+from replay.backtest.records import DAY_US, SIDES
 from rules.records import AlertPolicy
 
 LOOKBACK_DAYS = 28
-_SIDES = ("current", "candidate")
 _NIGHT = (22, 6)  # local hours
 
 
@@ -37,7 +36,7 @@ class Alert:
 def budget(case: Case) -> pa.Table:
     """Day by day; empty without a budget or without scores."""
     found: list[dict[str, Any]] = []
-    for s, engine in zip(_SIDES, case.engines, strict=True):
+    for s, engine in zip(SIDES, case.engines, strict=True):
         if case.asked.budget and engine.scorers:
             act_by = case.asked.act_by_us or (engine.pack.alert or AlertPolicy()).act_by_us
             thresholds = _thresholds(case, s)
@@ -135,7 +134,7 @@ def _recoverable(case: Case, frauds: Sequence[Alert]) -> dict[str, tuple[int, in
 def hindsight(case: Case) -> pa.Table:
     """Precision at k and entity precision at k of each day, ranked with the whole day known."""
     found: list[dict[str, Any]] = []
-    for s, engine in zip(_SIDES, case.engines, strict=True):
+    for s, engine in zip(SIDES, case.engines, strict=True):
         if case.asked.budget and engine.scorers:
             found += _hindsight(case, s, case.asked.budget)
     return fitted("hindsight", found)

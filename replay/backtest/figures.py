@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from replay.backtest.database import Db, arrays, one, records, rows, sql_list, table
 from replay.backtest.development import bootstrap
-from replay.backtest.records import DAY_US, Asked
+from replay.backtest.records import DAY_US, SIDES, Asked
 from replay.backtest.tables import TABLES
 from replay.backtest.track import OUTCOME_CODES
 from replay.backtest.truth import Known, Span, alert_codes
@@ -22,7 +22,6 @@ from sekisho.compile import Engine
 
 _COUNT = "count(*) AS payments, coalesce(sum(amount_minor), 0) AS amount_minor"
 _FRAUDS = "count(*) FILTER (fraud) AS frauds, coalesce(sum(amount_minor) FILTER (fraud), 0) AS fraud_minor"
-_SIDES = ("current", "candidate")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Case:
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        return ("recorded", *_SIDES) if self.known.outcomes else _SIDES
+        return ("recorded", *SIDES) if self.known.outcomes else SIDES
 
     def each(self, query: Callable[[str], str], strategies: Sequence[str] | None = None) -> str:
         """The union of a query over the strategies, with a first column that names them."""
@@ -75,7 +74,7 @@ def outcomes(case: Case) -> pa.Table:
 
 def transitions(case: Case) -> pa.Table:
     """Recorded by CURRENT by CANDIDATE."""
-    names = ", ".join(f"{named(s)} AS {s}" for s in ("recorded", *_SIDES))
+    names = ", ".join(f"{named(s)} AS {s}" for s in ("recorded", *SIDES))
     return _query(case, "transitions", f"SELECT {names}, truth, {_COUNT} FROM counted GROUP BY ALL ORDER BY ALL")
 
 
@@ -119,7 +118,7 @@ def thresholds(case: Case) -> pa.Table:
             FROM (SELECT {s}_score AS score, count(*) AS alerts, count(*) FILTER (good) AS goods, {_FRAUDS}
                   FROM counted WHERE {s}_score >= 0 GROUP BY 1)"""
         ),
-        _SIDES,
+        SIDES,
     )
     frauds, money = rows(case.db, f"SELECT frauds, fraud_minor FROM (SELECT {_FRAUDS} FROM counted)")[0]
     return _query(
@@ -266,7 +265,7 @@ def _immature(case: Case, which: str) -> tuple[int | None, int | None, int | Non
 def rules(case: Case) -> pa.Table:
     """Each rule, live or shadow, of both packs."""
     found: list[dict[str, Any]] = []
-    for s, engine in zip(_SIDES, case.engines, strict=True):
+    for s, engine in zip(SIDES, case.engines, strict=True):
         live, shadows = engine.rules.live.rules, engine.rules.shadows
         hits, quiet = _hits(case, s, "hits", engine), _hits(case, s, "shadows", engine)
         unknown, failed, value = _said(case, s, "unknown"), _said(case, s, "failed"), _without(case, s, engine)
@@ -320,7 +319,7 @@ def _without(case: Case, s: str, engine: Engine) -> dict[int, dict[str, Any]]:
 def overlaps(case: Case) -> pa.Table:
     """How often two rules hit together."""
     found = []
-    for s, engine in zip(_SIDES, case.engines, strict=True):
+    for s, engine in zip(SIDES, case.engines, strict=True):
         names = [rule.id for rule in engine.rules.live.rules]
         query = f"""SELECT a, b, count(*) FROM (SELECT a, unnest(hits) AS b FROM
                     (SELECT unnest({s}_hits) AS a, {s}_hits AS hits FROM counted))

@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 from features.refusal import suggest
 from features.schema import SYSTEM_COLUMNS, Field, Schema
 from features.sheet import Doubles, Ints
+from replay.backtest.arms import PERCENTILES
 from replay.backtest.database import arrays, make, one, rows
 from replay.backtest.figures import Case, fitted
+from replay.backtest.records import SIDES
 from sekisho.errors import SekishoError
 
 USES = ("let_through", "refused", "absent", "zero", "certain", "out_of_range", "immature", "censored", "excluded")
-_SIDES = ("current", "candidate")
-_PERCENTILES = (2.5, 97.5)
 
 
 def propensity_field(schema: Schema, name: str) -> Field:
@@ -67,7 +67,7 @@ def holdout(case: Case) -> tuple[pa.Table, pa.Table]:
         )
     ]
     found.sort(key=lambda row: USES.index(row["use"]))
-    return fitted("holdout", [_estimate(case, s) for s in _SIDES]), fitted("propensities", found)
+    return fitted("holdout", [_estimate(case, s) for s in SIDES]), fitted("propensities", found)
 
 
 def _make_offered(case: Case) -> None:
@@ -141,10 +141,10 @@ def share(
         return float("nan"), float("nan"), float("nan")
     found = float(part.sum() / whole.sum())
     if not part.any():
-        return found, 0.0, float(1 - (1 - _PERCENTILES[1] / 100) ** (1 / effective_size(whole)))
+        return found, 0.0, float(1 - (1 - PERCENTILES[1] / 100) ** (1 / effective_size(whole)))
     rng = np.random.default_rng(seed)
     draws = [_drawn(rng.poisson(1.0, entities), part, whole) for _ in range(replicates)]
-    low, high = np.percentile(draws, _PERCENTILES) if draws else (np.nan, np.nan)
+    low, high = np.percentile(draws, PERCENTILES) if draws else (np.nan, np.nan)
     return found, float(low), float(high)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DAY_US = 86_400_000_000
+SIDES = ("current", "candidate")  # the two packs, as tables and columns name them
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.sheet import VALID, Ints
+from replay.backtest.records import SIDES
 from replay.backtest.roles import Roles
 from replay.backtest.track import Answers
 from sekisho.batch import Batch
 from sekisho.wire.arrow import to_arrow
-
-_SIDES = ("current", "candidate")
 
 
 class RowFiles:
@@ -84,7 +83,7 @@ def answer_rows(answers: tuple[Answers, Answers]) -> pa.Table:
     """What both packs say of the same payments."""
     columns: dict[str, Any] = {"clock_us": answers[0].clock, "fate": answers[0].fate}
     columns |= {"id_high": answers[0].ids[:, 0].copy(), "id_low": answers[0].ids[:, 1].copy()}
-    for side, said in zip(_SIDES, answers, strict=True):
+    for side, said in zip(SIDES, answers, strict=True):
         columns[side] = said.outcome
         columns[f"{side}_score"] = said.score.astype(np.int16)
         columns[f"{side}_raw"] = said.raw

@@ -8,11 +8,11 @@ from datetime import date
 from itertools import accumulate
 
 from models.drift import LARGE, SOME
+from replay.backtest.records import SIDES
 from replay.pages.backtest_answer import Case, Row
 from replay.pages.blocks import Cell, Column, Figure, Section, Table
 from replay.pages.plots import Bar, Series, bars, lines
 
-_SIDES = ("current", "candidate")
 _STEP = 25  # of the score, in the table of thresholds
 _DRIFTS = 30
 _BARS = 10
@@ -70,7 +70,7 @@ def typologies(case: Case) -> list[Figure]:
 
 def thresholds(case: Case) -> Section:
     """What alerting on the score alone would find and cost, for every score."""
-    say, rows = case.say, {strategy: case.of("thresholds", strategy) for strategy in _SIDES}
+    say, rows = case.say, {strategy: case.of("thresholds", strategy) for strategy in SIDES}
     if not any(rows.values()):
         return Section("thresholds", say("thresholds"), [say("thresholds.none")])
     figures = [_threshold_figure(case, rows, "value_recall"), _threshold_figure(case, rows, "alerts")]
@@ -102,8 +102,8 @@ def _threshold_figure(case: Case, rows: dict[str, list[Row]], column: str) -> Fi
     scores = sorted({row["score"] for found in rows.values() for row in found if row["score"] % (2 * _STEP) == 0})
     by = {(strategy, row["score"]): row[column] for strategy, found in rows.items() for row in found}
     exact = say.share if column == "value_recall" else say.count
-    data = [[Cell(say.count(score)), *(Cell(exact(by.get((side, score)))) for side in _SIDES)] for score in scores]
-    columns = [Column(say("score")), *(Column(say.name("strategy", side)) for side in _SIDES)]
+    data = [[Cell(say.count(score)), *(Cell(exact(by.get((side, score)))) for side in SIDES)] for score in scores]
+    columns = [Column(say("score")), *(Column(say.name("strategy", side)) for side in SIDES)]
     return Figure(title, svg, Table(title, columns, data))
 
 
@@ -124,19 +124,19 @@ def budget(case: Case) -> Section:
 
 
 def _budget_table(case: Case) -> Table:
-    say, rows = case.say, {strategy: case.of("budget", strategy) for strategy in _SIDES}
+    say, rows = case.say, {strategy: case.of("budget", strategy) for strategy in SIDES}
 
     def total(strategy: str, column: str) -> int | None:
         values = [row[column] for row in rows[strategy] if row[column] is not None]
         return sum(values) if values else None
 
     counts = ("alerts", "worked", "expired", "frauds", "night")
-    table = [[Cell(say("budget.days")), *(Cell(say.count(_fitted(rows[side]))) for side in _SIDES)]]
-    table += [[Cell(say(f"budget.{name}")), *(Cell(say.count(total(s, name))) for s in _SIDES)] for name in counts]
+    table = [[Cell(say("budget.days")), *(Cell(say.count(_fitted(rows[side]))) for side in SIDES)]]
+    table += [[Cell(say(f"budget.{name}")), *(Cell(say.count(total(s, name))) for s in SIDES)] for name in counts]
     for name in ("fraud_minor", "recoverable_alert_minor", "recoverable_turn_minor"):
-        texts = [say.money(value) if (value := total(s, name)) is not None else say("unknown") for s in _SIDES]
+        texts = [say.money(value) if (value := total(s, name)) is not None else say("unknown") for s in SIDES]
         table.append([Cell(say(f"budget.{name}")), *(Cell(text) for text in texts)])
-    columns = [Column(say("measure"), "text"), *(Column(say.name("strategy", side)) for side in _SIDES)]
+    columns = [Column(say("measure"), "text"), *(Column(say.name("strategy", side)) for side in SIDES)]
     return Table(say("budget.caption"), columns, table, say("budget.note"))
 
 
@@ -146,7 +146,7 @@ def _fitted(rows: Sequence[Row]) -> int:
 
 def _budget_figure(case: Case) -> list[Figure]:
     say, title = case.say, case.say("budget.figure")
-    sums = {side: list(accumulate(row["fraud_minor"] or 0 for row in case.of("budget", side))) for side in _SIDES}
+    sums = {side: list(accumulate(row["fraud_minor"] or 0 for row in case.of("budget", side))) for side in SIDES}
     days = [row["day"] for row in case.of("budget", "candidate")]
     if not days or not any(any(values) for values in sums.values()):
         return []
@@ -155,7 +155,7 @@ def _budget_figure(case: Case) -> list[Figure]:
     rows = [
         [Cell(day), *(Cell(say.money(at)) for at in parts)] for day, *parts in zip(days, *sums.values(), strict=False)
     ]
-    columns = [Column(say("day"), "text"), *(Column(say.name("strategy", side)) for side in _SIDES)]
+    columns = [Column(say("day"), "text"), *(Column(say.name("strategy", side)) for side in SIDES)]
     return [Figure(title, svg, Table(title, columns, rows))]
 
 
@@ -166,7 +166,7 @@ def _day_of(days: Sequence[str]) -> Callable[[float], str]:
 
 def _hindsight(case: Case) -> Table:
     say, rows = case.say, []
-    for side in _SIDES:
+    for side in SIDES:
         found = case.of("hindsight", side)
         texts = [say.name("strategy", side), say.count(len(found))]
         for column in ("precision", "entity_precision", "ceiling"):
