@@ -55,6 +55,7 @@ class Paths(NamedTuple):
 
 def make_paths(forest: Forest) -> Paths:
     """The paths of a forest. Refusal where its counts do not add up, or where it is too deep."""
+    left, right = _edge_shares(forest)
     found = [path for tree in range(forest.trees) for path in _paths(forest, tree)]
     steps = [step for path in found for step in path.values()]
     sizes = sorted({(len(path) + 1) // 2 for path in found})
@@ -66,7 +67,7 @@ def make_paths(forest: Forest) -> Paths:
     return Paths(
         first=_starts([len(path) for path in found]),
         feature=np.array([feature for path in found for feature in path], np.int64),
-        share=np.array([_share(forest, step) for step in steps], np.float64),
+        share=np.array([_share(step, left, right) for step in steps], np.float64),
         step_start=_starts([len(step) for step in steps]),
         step_node=np.array([node for step in steps for node, _ in step], np.int64),
         step_left=np.array([left for step in steps for _, left in step], np.uint8),
@@ -94,7 +95,6 @@ def _paths(forest: Forest, tree: int) -> list[_Path]:
     while todo:
         child, way = todo.pop()
         if child >= 0:
-            _check(forest, tree, child)
             todo += [
                 (int(side[first + child]), [*way, (first + child, left)])
                 for side, left in ((forest.left, True), (forest.right, False))
@@ -108,30 +108,30 @@ def _paths(forest: Forest, tree: int) -> list[_Path]:
     return leaves
 
 
-def _count(forest: Forest, tree: int, child: int) -> int:
-    """The training's rows at a node or a leaf of the tree."""
-    return int(
-        forest.node_count[forest.node_start[tree] + child]
-        if child >= 0
-        else forest.leaf_count[forest.leaf_start[tree] + ~child]
+def _edge_shares(forest: Forest) -> tuple[list[float], list[float]]:
+    """Of each node's rows in training, the shares that went left and right. Refusal where they do not add up."""
+    tree = np.repeat(np.arange(forest.trees), np.diff(forest.node_start))
+    left, right = (
+        np.where(
+            child >= 0,
+            forest.node_count.take(forest.node_start[tree] + child, mode="clip"),
+            forest.leaf_count.take(forest.leaf_start[tree] + ~child, mode="clip"),
+        )
+        for child in (forest.left, forest.right)
     )
-
-
-def _check(forest: Forest, tree: int, child: int) -> None:
-    node = int(forest.node_start[tree]) + child
-    parts = [_count(forest, tree, int(side[node])) for side in (forest.left, forest.right)]
-    if min(parts) < 1 or sum(parts) != _count(forest, tree, child):
-        what = f"node {child} of tree {tree} does not have the rows of its two children"
+    bad = np.flatnonzero((np.minimum(left, right) < 1) | (left + right != forest.node_count))
+    if len(bad):
+        at = int(tree[bad[0]])
+        what = f"node {bad[0] - forest.node_start[at]} of tree {at} does not have the rows of its two children"
         raise Refusal(what, "train the model with LightGBM 4, which writes internal_count and leaf_count")
+    return (left / forest.node_count).tolist(), (right / forest.node_count).tolist()
 
 
-def _share(forest: Forest, steps: list[tuple[int, bool]]) -> float:
+def _share(steps: list[tuple[int, bool]], left: list[float], right: list[float]) -> float:
     """The share of rows that pass all splits of one feature on a path, each where it stands."""
     share = 1.0
-    for node, left in steps:
-        tree = int(np.searchsorted(forest.node_start, node, side="right")) - 1
-        child = int(forest.left[node] if left else forest.right[node])
-        share *= _count(forest, tree, child) / int(forest.node_count[node])
+    for node, goes_left in steps:
+        share *= left[node] if goes_left else right[node]
     return share
 
 

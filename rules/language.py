@@ -184,7 +184,7 @@ def _sql_literal(node: yaml.ScalarNode) -> str:
     text = node.value.strip()
     if is_null(node):
         return "NULL"
-    quoted = node.style is not None or not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|true|false", text)
+    quoted = node.style in ("'", '"', "|", ">") or not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|true|false", text)
     if re.fullmatch(r"(?is)(timestamptz\s*)?'.*'", text):
         return text
     return "'" + text.replace("'", "''") + "'" if quoted else text

@@ -13,12 +13,14 @@ from features.refusal import Place, Refusal, suggest
 def parse_yaml(text: str) -> yaml.Node | None:
     """The root node, or None of an empty text. Refusal says where the text stops being YAML."""
     try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
+        return yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place()
-        fix = "correct the indentation or the quotes near here"
-        raise Refusal(f"this is not YAML: {error.problem or error.context}", fix, place) from None
+        problem, fix = str(error.problem or error.context), "correct the indentation or the quotes near here"
+        if "nesting depth" in problem:
+            problem, fix = "it is nested too deeply", "use fewer levels"
+        raise Refusal(f"this is not YAML: {problem}", fix, place) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Refusal(f"YAML does not allow this character: {error.reason}", "remove it", Place(line)) from None

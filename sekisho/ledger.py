@@ -26,6 +26,7 @@ SPACE_BITS = 32
 # What stands in `marks`.
 HEAD, TAIL, COUNT = 0, 1, 2
 NEVER = -(2**62)  # before every event time
+_STEP = 1 << 19  # words
 
 
 @dataclass
@@ -45,13 +46,13 @@ class Ledger:
     def reserve(self, words: int, records: int) -> None:
         """Make room for `records` more records of `words` words in all."""
         head, tail, count = self.marks.tolist()
-        live = tail - head
-        if tail + words > len(self.heap):  # half as much again: a large queue must not take twice its size
-            room = 3 * (live + words) // 2
-            heap = self.heap if room <= len(self.heap) else np.empty(room, np.int64)
-            heap[:live] = self.heap[head:tail]
-            self.heap, self.marks[HEAD], self.marks[TAIL] = heap, 0, live
+        live, size = tail - head, len(self.heap)
+        if tail + words > size and 3 * (live + words) <= 2 * size:
+            self.heap[:live] = self.heap[head:tail]
+            self.marks[HEAD], self.marks[TAIL] = 0, live
             self.table[self.table > 0] -= head
+        elif tail + words > size:  # a large one grows by steps in which nobody waits: its pages are moved, not copied
+            self.heap.resize(size + words + min(size // 2, _STEP), refcheck=False)
         if 2 * (count + records) > len(self.table):
             self.table = np.zeros(1 << (4 * (count + records)).bit_length(), np.int64)
             self.marks[COUNT] = _index(self.heap, self.table, self.marks)

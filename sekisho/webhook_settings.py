@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from features.refusal import Refusal
-from sekisho.alert_filter import AlertFilter
 
 AUDIENCES = ("internal", "customer")
 _KEYS = (
@@ -171,6 +170,10 @@ class _Table:
             self.wrong("filter", "must be a SQL condition, as in outcome = 'decline'")
             return ""
         if value.strip():
+            from sekisho.alert_filter import (
+                AlertFilter,
+            )  # here: it brings the kernels, and settings are read for a --help
+
             try:
                 AlertFilter(value)
             except Refusal as refusal:

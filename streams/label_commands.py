@@ -8,15 +8,17 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sekisho.errors import SekishoError, SourceError
-from sekisho.labels import LabelEvent, label_events
-from sekisho.log import Message
 from streams.commands import CONFIG
 from streams.control_commands import open_desk, running_pack
+
+if TYPE_CHECKING:
+    from sekisho.labels import LabelEvent
+    from sekisho.log import Message
 
 _SHOWN = 10
 _PAYMENT = re.compile(rb'"payment_id":("(?:[^"\\]|\\.)*")')
@@ -38,6 +40,7 @@ def import_labels(source: Path, check: bool, file: Path) -> None:
     (fraud, taken back, fraud), give each row its event_id or its times. A label of an unknown payment is sent and told.
     """
     from sekisho.compile import compile_pack, wire_plan
+    from sekisho.labels import label_events
 
     rows = read_rows(source)
     with open_desk(file) as desk:

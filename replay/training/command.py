@@ -10,7 +10,6 @@ import click
 
 from replay.options import CONFIG, DURATION, SOURCE, reads_a_log
 from sekisho.options import MOMENT
-from sekisho.thresholds import show_thresholds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,6 +163,8 @@ def _show(trained: Trained, out: Path, console: Console) -> None:
         console.print(f"  left out of training, {why:<9}  {metrics[f'left_out_{why}']:,.0f}")
     _show_bands(trained, console)
     if trained.card.thresholds:
+        from sekisho.thresholds import show_thresholds
+
         show_thresholds(trained.card.thresholds, console)
     _show_trials(trained, console)
     console.print(f"  {out}, sha256 {trained.card.sha256}")
