@@ -19,7 +19,7 @@ from bench.live import PARTITIONS, Payments, backlog, produce, worker_on
 from bench.measure import Spent, in_turns, ratio
 from bench.report import Table
 from bench.workload import Workload
-from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.kafka import MEASURED, KafkaBroker
 
 FAUST = 20_000  # payments for Faust, in a topic of one partition
 PATIENCE_S = 600.0
@@ -30,7 +30,7 @@ def kafka_job(workload: Workload, repeats: int) -> list[Table]:
     """The table of the job. Exit status 1 where Faust's scores differ from ours."""
     payments = [(message.value or b"", message.time_us // 1000) for message in workload.messages()]
     few, rounds = payments[:FAUST], count()
-    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker") as broker:
+    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker", java=MEASURED) as broker:
         folder = Path(name)
         make_topic(broker, "payments", PARTITIONS)
         make_topic(broker, "in-order", 1)

@@ -2,7 +2,7 @@
 
 python -m bench.live --rate 5000 --seconds 20                 # from producing to a read_committed reader
 python -m bench.live --rate 0 --payments 100000               # a backlog, as fast as it goes
-python -m bench.live --rate 5000 --delivery at-least-once --pack standard
+python -m bench.live --rate 5000 --delivery at-least-once --partitions 1 --pack standard
 
 Broker, worker, producer and reader are processes of their own. A decision keeps its event's key, and the key is the
 time at which the event was handed to the producer, so a decision tells its own latency.
@@ -29,12 +29,12 @@ from bench.report import ROOT
 from bench.workload import PARTITIONS, standard
 from sekisho.packs import shipped_pack
 from sekisho.settings import load_settings
-from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.kafka import MEASURED, KafkaBroker
 from sekisho.testing.worker import WorkerProcess, cpu_s
 from sekisho.testing.world import world_of
 from streams.topics import create_topics
 
-WARM_S = 20.0  # not measured: a broker that has just started compiles itself
+WARM_S = 30.0  # not measured: a broker that has just started compiles itself
 TICK_S = 0.001
 SETTINGS = """\
 pack = "{pack}"
@@ -70,7 +70,7 @@ def demo_payments(n: int, folder: Path, fraud: float = 1.0) -> Payments:
 
 def produce(bootstrap: str, payments: Payments, rate: float, topic: str = "payments", across: int = PARTITIONS) -> None:
     """Each payment at its moment, or all at once. The key is the moment: nanoseconds, monotonic."""
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "queue.buffering.max.messages": 2_000_000})
+    producer = Producer({"bootstrap.servers": bootstrap, "queue.buffering.max.messages": 2_000_000})
     started, sent, n = time.monotonic(), 0, len(payments)
     while sent < n:
         due = min(n, int((time.monotonic() - started) * rate)) if rate else min(n, sent + 10_000)
@@ -83,7 +83,7 @@ def produce(bootstrap: str, payments: Payments, rate: float, topic: str = "payme
     producer.flush(60)
 
 
-def read(bootstrap: str, topic: str, count: int, pipe: Connection) -> None:
+def read(bootstrap: str, topic: str, count: int, across: int, pipe: Connection) -> None:
     """Latencies of `count` decisions, in the order in which they come."""
     consumer = Consumer(
         {
@@ -93,7 +93,7 @@ def read(bootstrap: str, topic: str, count: int, pipe: Connection) -> None:
             "fetch.wait.max.ms": 10,
         }
     )
-    consumer.assign([TopicPartition(topic, k, 0) for k in range(PARTITIONS)])
+    consumer.assign([TopicPartition(topic, k, 0) for k in range(across)])
     latencies: list[int] = []
     while len(latencies) < count:
         if (first := consumer.poll(1.0)) is None:
@@ -104,22 +104,24 @@ def read(bootstrap: str, topic: str, count: int, pipe: Connection) -> None:
     consumer.close()
 
 
-def worker_on(broker: KafkaBroker, folder: Path, name: str, pack: Path, delivery: str) -> WorkerProcess:
+def worker_on(
+    broker: KafkaBroker, folder: Path, name: str, pack: Path, delivery: str, partitions: int = PARTITIONS
+) -> WorkerProcess:
     """A worker that has not started yet, and its topics: `payments`, and those with its name."""
-    text = SETTINGS.format(pack=pack, name=name, bootstrap=broker.bootstrap, partitions=PARTITIONS, delivery=delivery)
+    text = SETTINGS.format(pack=pack, name=name, bootstrap=broker.bootstrap, partitions=partitions, delivery=delivery)
     worker = WorkerProcess(folder, name, text)
     create_topics(load_settings(worker.config), log_append=False)
     return worker
 
 
-def latency(worker: WorkerProcess, broker: KafkaBroker, payments: Payments, rate: float) -> None:
+def latency(worker: WorkerProcess, broker: KafkaBroker, payments: Payments, rate: float, across: int) -> None:
     """Produce at a rate; print the latencies of all but the first seconds."""
     worker.start()
     worker.wait(lambda status: status.get("phase") == "active")
     n, spawn = len(payments), multiprocessing.get_context("spawn")
     mine, theirs = spawn.Pipe()
-    reader = spawn.Process(target=read, args=(broker.bootstrap, f"{worker.name}-decisions", n, theirs))
-    producer = spawn.Process(target=produce, args=(broker.bootstrap, payments, rate))
+    reader = spawn.Process(target=read, args=(broker.bootstrap, f"{worker.name}-decisions", n, across, theirs))
+    producer = spawn.Process(target=produce, args=(broker.bootstrap, payments, rate, "payments", across))
     reader.start()
     time.sleep(1.0)
     assert broker.process is not None
@@ -153,22 +155,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--payments", type=int, default=100_000, help="of a backlog")
     parser.add_argument("--delivery", default="exactly-once", choices=["exactly-once", "at-least-once"])
+    parser.add_argument("--partitions", type=int, default=PARTITIONS, help="of every topic")
     parser.add_argument("--pack", default="card_payments", choices=["card_payments", "standard"])
     options = parser.parse_args()
     count = int(options.rate * (options.seconds + WARM_S)) if options.rate else options.payments
-    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker") as broker:
+    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker", java=MEASURED) as broker:
         folder = Path(name)
         pack, payments = workload_of(options.pack, count, folder)
         size = sum(len(value) for value, _ in payments) / len(payments)
-        print(
-            f"{options.delivery}, {len(payments):,} payments of {size:.0f} bytes, {PARTITIONS} partitions", flush=True
-        )
-        worker = worker_on(broker, folder, "bench", pack, options.delivery)
+        what = f"{len(payments):,} payments of {size:.0f} bytes, partitions: {options.partitions}"
+        print(f"{options.delivery}, {what}", flush=True)
+        worker = worker_on(broker, folder, "bench", pack, options.delivery, options.partitions)
         try:
             if options.rate:
-                latency(worker, broker, payments, options.rate)
+                latency(worker, broker, payments, options.rate, options.partitions)
             else:
-                produce(broker.bootstrap, payments, 0)
+                produce(broker.bootstrap, payments, 0, across=options.partitions)
                 spent = backlog(worker, len(payments))
                 cpu_us = 1e6 * spent.cpu_s / spent.events
                 print(f"throughput: {spent.events / spent.wall_s:,.0f} payments/s; CPU {cpu_us:.1f} us a payment")

@@ -31,7 +31,7 @@ from bench.live import SETTINGS
 from bench.workload import PARTITIONS
 from sekisho.packs import shipped_pack
 from sekisho.settings import load_settings
-from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.kafka import MEASURED, KafkaBroker
 from sekisho.testing.worker import WorkerProcess
 from sekisho.testing.world import world_of
 from streams.topics import create_topics
@@ -200,7 +200,7 @@ def publish(worker: WorkerProcess, stream: Stream, folder: Path) -> None:
 def run(folder: Path, events: int, rate: float) -> None:
     world = world_of(events)
     world.write_jsonl(folder / "world.jsonl", events + events // 5 + 500_000)
-    with KafkaBroker.start(folder / "broker") as broker, (folder / "world.jsonl").open("rb") as file:
+    with KafkaBroker.start(folder / "broker", java=MEASURED) as broker, (folder / "world.jsonl").open("rb") as file:
         lines = (line.rstrip(b"\n") for line in file)
         pack = shipped_pack("card_payments")
         named = {"name": NAME, "partitions": PARTITIONS, "delivery": "exactly-once"}

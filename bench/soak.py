@@ -36,7 +36,7 @@ from sekisho.pack import Pack
 from sekisho.packs import shipped_pack
 from sekisho.settings import load_settings
 from sekisho.state import load_state
-from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.kafka import MEASURED, KafkaBroker
 from sekisho.testing.reference.expressions import evaluate
 from sekisho.testing.reference.intake import IntakeState, admit, derive
 from sekisho.testing.worker import WorkerProcess
@@ -195,7 +195,7 @@ def soak(folder: Path, minutes: float, rate: float) -> bool:
     days, count = 2 * (reach + pack.policy.lateness_us) // DAY_US, int(rate * minutes * 60)
     world = world_of(count, days=days)
     world.write_jsonl(folder / "world.jsonl", count)
-    with KafkaBroker.start(folder / "broker") as broker:
+    with KafkaBroker.start(folder / "broker", java=MEASURED) as broker:
         text = SETTINGS.format(pack=shipped_pack("card_payments"), bootstrap=broker.bootstrap, journal=JOURNAL)
         worker = WorkerProcess(folder, "soak", text)
         create_topics(load_settings(worker.config), log_append=False)

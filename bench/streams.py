@@ -21,7 +21,7 @@ from bench.peers.plain import PlainWindows
 from bench.report import Table
 from bench.standard_pack import BARE, ENTITIES, features_sql
 from bench.workload import Workload
-from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.kafka import MEASURED, KafkaBroker
 
 FRAMES = {"1m": "1 MINUTE", "1h": "1 HOUR", "24h": "24 HOUR", "7d": "7 DAY"}
 FUNCTIONS = {"count": "count(*)", "sum": "sum(amount)"}
@@ -40,7 +40,7 @@ def streams_job(workload: Workload, repeats: int) -> list[Table]:
     log, rounds = pq.read_table(workload.parquet), count()
     kafka_streams, flink, flink_sql = (java_peer(*peer, workload.pack.parent / "java") for peer in PEERS)
     answers: dict[str, dict[str, Sequence[int]]] = {}
-    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker") as broker:
+    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker", java=MEASURED) as broker:
         folder = Path(name)
         pack = windows_pack(folder)
         make_topic(broker, "payments", PARTITIONS)

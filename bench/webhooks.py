@@ -30,7 +30,7 @@ from bench.workload import PARTITIONS
 from sekisho.journal import decode
 from sekisho.packs import shipped_pack
 from sekisho.settings import load_settings
-from sekisho.testing.kafka import KafkaBroker
+from sekisho.testing.kafka import MEASURED, KafkaBroker
 from sekisho.testing.worker import Status, WorkerProcess
 from streams.client import KafkaBroker as Clients
 from streams.topics import create_topics
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--fraud", type=float, default=1.0, help="more of it makes more alerts")
     parser.add_argument("--hook", action="append", default=[], help="a line for [[webhooks]], as batch = 20")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker") as broker:
+    with tempfile.TemporaryDirectory() as name, KafkaBroker.start(Path(name) / "broker", java=MEASURED) as broker:
         folder = Path(name)
         if not options.lane:
             arrivals(folder, broker, options.rate, options.seconds)
