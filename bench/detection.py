@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
@@ -45,6 +48,22 @@ def window(day: str, delay_us: int = WEEK_US) -> Window:
     """The protocol's fold that begins to train on a day; with another delay it trains sooner or later for its test."""
     start = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1e6)
     return Window(start + WEEK_US - delay_us, start + 2 * WEEK_US - delay_us, delay_us, start + 3 * WEEK_US)
+
+
+def pack_for(days: int, folder: Path) -> Path:
+    """packs/fdh in a folder, as one writes it where labels come after so many days instead of seven."""
+    pack = folder / "fdh"
+    shutil.copytree(shipped_pack("fdh"), pack, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    head, sql = pack / "pack.toml", pack / "features.sql"
+    head.write_text(head.read_text().replace('inherit_horizon = "8d"', f'inherit_horizon = "{days + 1}d"'))
+    later_s, known = (days - 7) * 86_400, "PRECEDING AND INTERVAL 7 DAYS PRECEDING"
+    text = re.sub(
+        rf"INTERVAL (\d+) SECONDS {known}", lambda found: f"INTERVAL {int(found[1]) + later_s} SECONDS {known}",
+        sql.read_text(),
+    )  # fmt: skip
+    text = text.replace(known, f"PRECEDING AND INTERVAL {days} DAYS PRECEDING")
+    sql.write_text(text.replace("+ 604800", f"+ {days * 86_400}"))
+    return pack
 
 
 def measured(fold: Fold) -> list[float]:
@@ -124,7 +143,9 @@ def main() -> None:
     parser.add_argument("--calibration", action="store_true", help="observed and expected frauds by score, instead")
     parser.add_argument("--peer", action="store_true", help="the AP of XGBoost beside ours; install it first")
     options = parser.parse_args()
-    began, engine = time.perf_counter(), compile_pack(load_pack(shipped_pack("fdh")))
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="sekisho-detection-") as folder:
+        engine = compile_pack(load_pack(pack_for(options.delay, Path(folder))))
     delay_us = options.delay * DAY_US
     windows = [window(day, delay_us) for day in (VALIDATIONS if options.validation else TESTS)]
     earlier = [window(day, delay_us) for day in VALIDATIONS] if options.calibration else []

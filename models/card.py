@@ -32,6 +32,7 @@ class Origin:
 
     command: as it was typed.   pack: the hash of its text.   log: "file sha256" of each, its first 32 digits.
     lightgbm: the version.   order_assumed: nothing said when events arrived.   labels_simulated: by a stated delay.
+    maturity_us: younger payments were left out; older ones without a verdict were presumed good.
     """
 
     command: str
@@ -40,6 +41,7 @@ class Origin:
     lightgbm: str
     order_assumed: bool
     labels_simulated: bool
+    maturity_us: int
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,8 @@ def _calibration(reader: _Reader) -> Calibration | None:
 def _origin(reader: _Reader) -> Origin | None:
     if "origin" not in reader.table:
         return None
-    table, kinds = reader.get("origin", dict), {"log": list, "order_assumed": bool, "labels_simulated": bool}
+    table = reader.get("origin", dict)
+    kinds = {"log": list, "order_assumed": bool, "labels_simulated": bool, "maturity_us": int}
     names = Origin.__dataclass_fields__
     good = table.keys() == names.keys() and all(isinstance(table[key], kinds.get(key, str)) for key in names)
     if not good or not all(isinstance(each, str) for each in table["log"]):

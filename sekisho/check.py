@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -82,6 +83,22 @@ def check_pack(path: Path) -> Summary:
         examples=sum(len(rule.examples) for rule in rules),
         rules_without_examples=tuple(rule.id for rule in rules if not rule.examples),
     )
+
+
+def overdue(pack: Pack, day: date) -> tuple[str, ...]:
+    """What of a pack should have been looked at anew by a day: models by their cards' `expires`, rules by `review_by`.
+
+    They go on deciding: nothing that decides reads a clock.
+    """
+    challengers = [scorer.challenger for scorer in pack.models if scorer.challenger]
+    cards = [model.card for model in (*pack.models, *challengers, *pack.shadow_models)]
+    fix = "train it again, or review it and write a later `expires` into its card"
+    found = [f"model {c.name} expired on {c.expires}: {fix}" for c in cards if c.expires and c.expires <= day]
+    rules = [rule for rule in (*pack.rules.rules, *pack.rules.shadows) if rule.review_by]
+    late = [f"{rule.id} ({rule.review_by})" for rule in rules if date.fromisoformat(rule.review_by) < day]
+    if late:
+        found.append(f"to be reviewed, and given a later `review_by`: {', '.join(late)}")
+    return tuple(found)
 
 
 def duckdb_refusals(pack: Pack) -> list[Refusal]:

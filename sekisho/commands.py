@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -26,7 +28,13 @@ def check(pack: Path) -> None:
     from sekisho.check import check_pack
     from sekisho.summary import render_summary
 
-    render_summary(check_pack(pack), Console())
+    summary = check_pack(pack)
+    render_summary(summary, Console(), today(summary.pack.policy.default_zone))
+
+
+def today(zone: str) -> date:
+    """The day that it is where a bank is, by this machine's clock: for commands, never for what decides."""
+    return datetime.now(ZoneInfo(zone)).date()
 
 
 @pack.command()

@@ -49,6 +49,7 @@ class LabelPolicy:
     kind: the kind of label events.   names: fields that say what is labelled, the first not NULL counts.
     class_field and reversal_field: the fields that hold the class and whether it takes a verdict back.
     fraud: the classes that map to 1.   dispositions: which class an alert's disposition means; others mean none.
+    maturity_us: by class, how old a payment is when such a verdict has come, if it comes; empty where nobody says.
     """
 
     kind: str = "label"
@@ -57,6 +58,12 @@ class LabelPolicy:
     reversal_field: str = ""
     fraud: tuple[str, ...] = ("fraud",)
     dispositions: Mapping[str, str] = field(default_factory=dict)
+    maturity_us: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def mature_us(self) -> int | None:
+        """From this age on a payment without a verdict is presumed good: any of the classes may still come before."""
+        return max(self.maturity_us.values(), default=None)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ _EVENT_KEYS = (
     "default_zone", "time_set_by", "record_time", "record_time_encoding",
 )  # fmt: skip
 _FIELD_KEYS = ("type", "currency", "currencies", "scale", "from", "required", "pii", "encoding", "default")
+_LABEL_KEYS = ("kind", "names", "class", "reversal", "fraud", "dispositions", "maturity")
 _ALERT_KEYS = (
     "outcomes", "group_by", "quiet", "max_open", "escalate_on", "amount", "amount_factor", "storm_limit", "act_by",
 )  # fmt: skip
@@ -235,7 +236,7 @@ def _zone(table: Table) -> str:
 
 def _labels(document: Document, schema: Schema) -> LabelPolicy:
     base = LabelPolicy()
-    table = document.table("labels", known=("kind", "names", "class", "reversal", "fraud", "dispositions"))
+    table = document.table("labels", known=_LABEL_KEYS)
     names = table.texts("names", base.names, schema.by_name)
     class_field = table.choice("class", schema.by_name, base.class_field)
     reversal = table.choice("reversal", ("", *schema.by_name), "")
@@ -243,13 +244,15 @@ def _labels(document: Document, schema: Schema) -> LabelPolicy:
         table.refuse(
             "reversal", f"{reversal} is no bool", "name a bool field that is true where a verdict is taken back"
         )
+    fraud = table.texts("fraud", base.fraud)
     return LabelPolicy(
         kind=table.choice("kind", schema.kinds, base.kind),
         names=names,
         class_field=class_field,
         reversal_field=reversal,
-        fraud=table.texts("fraud", base.fraud),
+        fraud=fraud,
         dispositions=_dispositions(document, table, names),
+        maturity_us=_maturity(document, table, fraud),
     )
 
 
@@ -259,6 +262,16 @@ def _dispositions(document: Document, labels: Table, names: tuple[str, ...]) -> 
     if table.values and "payment_id" not in names:
         labels.refuse("names", "dispositions label payments, and names lacks payment_id", 'add "payment_id"')
     return {word: table.text(word) for word in table.values}
+
+
+def _maturity(document: Document, labels: Table, fraud: tuple[str, ...]) -> dict[str, int]:
+    """How long each class of fraud is waited for; of all of them, or of none."""
+    table = document.table("labels", "maturity", known=fraud)
+    missing = [name for name in fraud if name not in table]
+    if table.values and missing:
+        fix = "add it: a payment without a verdict may still turn out to be any of them"
+        labels.refuse("maturity", f"maturity does not say how long to wait for {', '.join(missing)}", fix)
+    return {name: table.duration_us(name, 0) for name in table.values}
 
 
 def _alert(document: Document, schema: Schema) -> AlertPolicy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.text import Text
 from features.schema import Field
 from models.scorer import Model
 from rules.records import Condition, ShadowRule
-from sekisho.check import Summary, duration_text
+from sekisho.check import Summary, duration_text, overdue
 
 Fact = tuple[str, Text]
 
@@ -23,8 +24,8 @@ OUTCOME_STYLES = {
 }  # fmt: skip
 
 
-def render_summary(summary: Summary, console: Console) -> None:
-    """Print a checked pack."""
+def render_summary(summary: Summary, console: Console, today: date) -> None:
+    """Print a checked pack, and what of it is overdue today."""
     pack = summary.pack
     head = Text.assemble(
         (pack.description or "no description", "italic"), f"\nowner {pack.owner}\nhash  ", (pack.hash, "dim")
@@ -38,6 +39,8 @@ def render_summary(summary: Summary, console: Console) -> None:
     console.print()
     for line in _verdicts(summary):
         console.print(Padding(line, (0, 2)))
+    for text in overdue(summary.pack, today):
+        console.print(Padding(Text.assemble(("! ", "yellow"), text), (0, 2)))
 
 
 def _facts(lines: Iterable[Fact]) -> Table:
@@ -156,6 +159,7 @@ def _models(summary: Summary) -> Iterable[Fact]:
 def _model(model: Model, part: str) -> Text:
     size = f"{_count(model.forest.trees, 'tree')} over {_count(len(model.features), 'column')}"
     part += ", a segment" if model.segment else ""
+    part += f", expires {model.card.expires}" if model.card.expires else ""
     return Text.assemble((model.name, "cyan"), f" {size}, sha256 {model.sha256[:12]}{part}")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sekisho.commands import pack as pack_group
+from sekisho.commands import today
 from sekisho.settings import load_settings
 from streams.commands import CONFIG
 
@@ -34,7 +35,7 @@ def publish(pack: Path, file: Path, accept_cold: bool, wait_s: float) -> None:
     """
     from rich.console import Console
 
-    from sekisho.check import check_pack
+    from sekisho.check import check_pack, overdue
     from sekisho.compile import compile_pack
     from sekisho.thresholds import show_thresholds
     from streams.scoring import PackScorer
@@ -44,6 +45,8 @@ def publish(pack: Path, file: Path, accept_cold: bool, wait_s: float) -> None:
     with _desk(file) as desk:
         id = desk.publish(PackScorer(compile_pack(summary.pack, hash_key=os.urandom(16)), settings.topics), accept_cold)
         click.echo(f"published {summary.name} {summary.hash[:12]} and asked for it")
+        for text in overdue(summary.pack, today(summary.pack.policy.default_zone)):
+            click.echo(f"! {text}", err=True)
         for model in summary.pack.models:
             if model.card.thresholds:
                 show_thresholds(model.card.thresholds, Console(highlight=False))

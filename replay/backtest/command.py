@@ -32,7 +32,7 @@ _SHARE = click.FloatRange(0, 1)
     "maturity_us",
     type=DURATION,
     default=None,
-    help="From which age on an unlabelled payment is presumed good. [default: 95 % of the verdicts are in]",
+    help="From this age on an unlabelled payment is presumed good. [default: the pack's, else when 95 % are in]",
 )
 @click.option("--accept-cold", is_flag=True, help="Count payments with less history than their longest window, too.")
 @click.option("--budget", type=click.IntRange(0), default=100, show_default=True, help="Alerts a day; 0 for no budget.")

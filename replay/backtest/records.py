@@ -26,7 +26,7 @@ class Asked:
 
     from_us, to_us: the payments that count, by event time.   as_known_us: verdicts known until then.
     budget: alerts a day, 0 for none.   act_by_us: how long an alert is worth looking at; 0 takes the pack's.
-    maturity_us: from when on an unlabelled settled payment is presumed good; 0 estimates it from the delays.
+    maturity_us: from when on an unlabelled settled payment is presumed good; 0: as the pack says, else by the delays.
     zone: of days and hours.   feedback: decisions edit the log that follows.   collapse: only first attempts.
     settle_after_us: how long after a payment that is now approved its settlement is made.
     pass_fraud, pass_good: the share of challenges that fraudulent and other payments pass.

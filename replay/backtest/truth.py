@@ -12,6 +12,7 @@ from replay.backtest.records import DAY_US, Asked
 from replay.backtest.roles import Roles
 from rules.records import OUTCOMES, AlertPolicy
 from sekisho.compile import Engine
+from sekisho.pack import LabelPolicy
 
 STOPPED = (OUTCOMES.index("hold"), OUTCOMES.index("decline"))
 BACK = ("reversed", "refunded", "recalled")
@@ -56,7 +57,7 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
     outcomes = bool(one(db, "SELECT count(*) FROM happened"))
     known = bool(one(db, "SELECT count(*) FROM followups WHERE is_label"))
     development = development_of(*_delays(db, fraud), span.as_known_us)
-    maturity = {name: asked.maturity_us or days * DAY_US for name, days in development.maturity(MATURE).items()}
+    maturity = maturity_of(asked, labels, development)
     alerting = {
         "recorded": alert_codes(engines[0]), "current": alert_codes(engines[0]), "candidate": alert_codes(engines[1]),
     }  # fmt: skip
@@ -91,6 +92,15 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
                   FROM judged WHERE excluded IS NULL""",
     )
     return Known(outcomes, known, development, maturity)
+
+
+def maturity_of(asked: Asked, labels: LabelPolicy | None, development: Development) -> dict[str, int]:
+    """Microseconds by class, and "" for payments without a verdict: as asked, else as the pack says, else by delays."""
+    if asked.maturity_us:
+        return dict.fromkeys(development.reported, asked.maturity_us)
+    if labels and labels.mature_us is not None:
+        return {"": labels.mature_us, **labels.maturity_us}
+    return {name: days * DAY_US for name, days in development.maturity(MATURE).items()}
 
 
 def lost(outcomes: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,7 +40,8 @@ def card_of(model: Path) -> ModelCard:
 def make_again(card: ModelCard, model: bytes, console: Console, seeds: int) -> tuple[Made, list[Difference]]:
     """The model of a card's own command, and every difference from the card and the model's file.
 
-    What the model was made of comes first, then its file, then the card in its order.
+    What the model was made of comes first, then its file, then the card in its order. `expires` is no figure: whoever
+    has reviewed the model writes a later day.
     """
     assert card.origin is not None
     words = shlex.split(card.origin.command)
@@ -53,7 +54,8 @@ def make_again(card: ModelCard, model: bytes, console: Console, seeds: int) -> t
     found = list(differences("origin", card.origin, again.origin))
     if model != made.trained.model:
         found.append(Difference("model", *(sha256(each).hexdigest() for each in (model, made.trained.model))))
-    return made, found + [each for each in differences("", card, again) if not each.name.startswith("origin.")]
+    rest = differences("", replace(card, expires=again.expires), again)
+    return made, found + [each for each in rest if not each.name.startswith("origin.")]
 
 
 def differences(name: str, on_file: object, again: object) -> Iterator[Difference]:

@@ -79,7 +79,7 @@ class _Remembering(click.Command):
 @click.option("--test-to", "test_to_us", type=MOMENT, required=True, help="Test on what is before this event time.")
 @click.option(
     "--maturity", "maturity_us", type=DURATION, default=None,
-    help="From which age on an unlabelled payment is presumed good. [default: --delay]",
+    help="From which age on an unlabelled payment is presumed good. [default: the pack's, else --delay]",
 )  # fmt: skip
 @click.option(
     "--folds", type=click.IntRange(1, 100), default=4, show_default=True,

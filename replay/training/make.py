@@ -71,17 +71,18 @@ def make(
         for feature in learnable(engine)[1]:
             console.print(f"! {feature} is a time or an interval: the model does not see it", style="yellow")
     window = Window(train_from_us, train_to_us, delay_us, test_to_us)
-    mature_us = delay_us if maturity_us is None else maturity_us
+    stated = (maturity_us, engine.pack.labels.mature_us if engine.pack.labels else None, delay_us)
+    mature_us = next(each for each in stated if each is not None)
     plan = Plan(window, folds, mature_us, seed, dict(params), features, tries, seeds)
     purpose = Purpose(name, owner, intended_use, limits, expires.date() if expires else None)
     inputs = inputs_of(source, settings=file, **log)
-    origin = origin_of(command, engine.pack, inputs)
+    origin = origin_of(command, engine.pack, inputs, mature_us)
     with watched(console) as told:
         trained = train_on_log(engine, inputs, plan, purpose, told, threads, origin)
     return Made(trained, output_texts(engine.pack.query.sql), mature_us)
 
 
-def origin_of(command: str, pack: Pack, inputs: Sequence[Input | TopicInput]) -> Origin:
+def origin_of(command: str, pack: Pack, inputs: Sequence[Input | TopicInput], maturity_us: int) -> Origin:
     """The origin of a model that a command makes of a pack and its log."""
     tables = [each for each in inputs if isinstance(each, Input)]
     files = dict.fromkeys(file for source in inputs for file in source.files())
@@ -92,4 +93,5 @@ def origin_of(command: str, pack: Pack, inputs: Sequence[Input | TopicInput]) ->
         lightgbm=version("lightgbm"),
         order_assumed=not pack.policy.ingest and any(not each.arrived_at for each in tables),
         labels_simulated=any(each.labels is not None for each in tables),
+        maturity_us=maturity_us,
     )

@@ -54,6 +54,7 @@ ALLOWED = {
     "sekisho/load.py": "the door by which a pack's files come in",
     "sekisho/check.py": "a command: prints",
     "sekisho/cli.py": "the command line",
+    "sekisho/commands.py": "a command: tells which models have expired today",
     "sekisho/pack_records.py": "the door by which packs of a topic are put into folders, called by drivers",
     "sekisho/settings.py": "the door by which settings and secrets come in",
     "sekisho/tokens.py": "the door by which keys come in",
@@ -100,9 +101,9 @@ def test_nothing_below_a_driver_reads_a_clock_or_the_world() -> None:
 
 
 def test_no_door_has_a_clock() -> None:
-    """Doors may do I/O; a clock or chance is in none of them but the tests' own."""
+    """Doors may do I/O; a clock or chance is in none but the tests' own, and one command's that decides nothing."""
     found = offenders(CLOCKS, CLOCK_MODULES)
-    assert {name for name in found if not name.startswith("sekisho/testing/")} == set()
+    assert {name for name in found if not name.startswith("sekisho/testing/")} == {"sekisho/commands.py"}
 
 
 def run_python(code: str, **environment: str) -> str:

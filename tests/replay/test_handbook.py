@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from bench.detection import pack_for
 from replay.run import Recorder, run
 from replay.sources import Input, LabelColumn, read_log
 from sekisho.compile import compile_pack
@@ -25,6 +26,17 @@ COLUMNS = [
     *(f"customer_id_{what}_{days}day_window" for days in (1, 7, 30) for what in ("nb_tx", "avg_amount")),
     *(f"terminal_id_{what}_{days}day_window" for days in (1, 7, 30) for what in ("nb_tx", "risk")),
 ]  # fmt: skip
+
+
+def test_the_pack_for_another_delay_differs_in_the_delay_alone(tmp_path):
+    """Seven days give the shipped pack; thirty the same text with every seven days of the label's delay replaced."""
+    shipped = load_pack(shipped_pack("fdh"))
+    assert load_pack(pack_for(7, tmp_path / "7")).hash == shipped.hash
+    files = load_pack(pack_for(30, tmp_path / "30")).files
+    head, sql = (files[name].decode() for name in ("pack.toml", "features.sql"))
+    assert 'inherit_horizon = "31d"' in head and "7 DAYS" not in sql and "604800" not in sql.split("FROM known")[0]
+    assert sql.count("AND INTERVAL 30 DAYS PRECEDING") == shipped.query.sql.count("AND INTERVAL 7 DAYS PRECEDING") == 7
+    assert "INTERVAL 5183999 SECONDS PRECEDING AND INTERVAL 30 DAYS PRECEDING" in sql  # 30 days of known payments
 
 
 @pytest.mark.skipif(not PUBLISHED.is_file(), reason=f"the handbook's data is not in {DATA}; set SEKISHO_DATA")

@@ -124,6 +124,31 @@ def test_the_young_are_left_out_and_counted(engine, log) -> None:
     assert with_young.card.trained_to.timestamp() * 1e6 < WINDOW.train_to_us - 2 * DAY
 
 
+def test_the_packs_maturity_is_the_default(pack_folder, log, tmp_path) -> None:
+    """A pack that waits seven days leaves out what --maturity 7d leaves out; --delay alone leaves out none."""
+    folder = tmp_path / "waiting"
+    shutil.copytree(pack_folder, folder)
+    head = folder / "pack.toml"
+    head.write_text(head.read_text().replace('fraud = ["fraud"]', 'fraud = ["fraud"]\nmaturity = { fraud = "7d" }'))
+    labelled(log[0], "waited", log[1])
+    ranges = ["--train-from", "2026-01-21", "--train-to", "2026-01-31", "--delay", "5d", "--test-to", "2026-02-10"]
+    left = {}
+    for name, pack, more in (
+        ("pack", folder, []),
+        ("asked", pack_folder, ["--maturity", "7d"]),
+        ("delay", pack_folder, []),
+    ):
+        out = tmp_path / f"{name}.txt"
+        command = [str(pack), str(log[0] / "payments.parquet"), "--labels", str(log[0] / "waited.parquet"), *ranges,
+                   "--arrived-at", "arrived", "--folds", "1", "--owner", "me", "--use", "tests", "--out", str(out),
+                   "--param", "num_iterations=5", *more]  # fmt: skip
+        assert CliRunner().invoke(train, command, catch_exceptions=False).exit_code == 0
+        card = read_card(out.with_suffix(".toml").read_bytes())
+        left[name] = card.metrics["left_out_young"], card.origin.maturity_us
+    assert left["pack"] == left["asked"] and left["pack"][0] > left["delay"][0] == 0
+    assert (left["pack"][1], left["delay"][1]) == (7 * DAY, 5 * DAY)
+
+
 def test_the_table_holds_what_replay_writes(engine, log, tmp_path) -> None:
     """Training features equal those that `replay run --features` writes, byte for byte, late events among them."""
     from replay.backtest.roles import roles_of

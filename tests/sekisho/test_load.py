@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -245,7 +246,7 @@ def test_check_sums_a_pack_up_on_a_page(pack):
     assert [(w.key, dict(w.frames)) for w in summary.windows] == [("card_id", {"1h": 1})]
     console = Console(width=120, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as capture:
-        render_summary(summary, console)
+        render_summary(summary, console, date(2026, 1, 1))
     page = capture.get()
     for text in ("demo", summary.hash, "9 fields", "card_count_1h", "1 rule", "blocked_cards", "1 rule example"):
         assert text in page
@@ -264,3 +265,14 @@ def test_duckdb_has_a_say_in_check(pack):
 def test_durations_are_said_in_the_unit_that_divides_them():
     """As pack.toml writes them."""
     assert [duration_text(s * 1_000_000) for s in (90, 600, 86_400, 172_800, 0)] == ["90s", "10m", "24h", "2d", "0s"]
+
+
+def test_maturity_is_of_every_class_of_fraud_and_the_longest_counts(pack):
+    """A payment without a verdict may turn out to be any of them; a class left out, or a strange one, is refused."""
+    assert load_pack(pack).labels.mature_us is None
+    edit(pack, "pack.toml", '"mule"]', '"mule"]\nmaturity = { fraud = "30d", mule = "60d" }')
+    assert load_pack(pack).labels.mature_us == 60 * 86_400_000_000
+    edit(pack, "pack.toml", ', mule = "60d"', ', mul = "60d"')
+    assert {r.what for r in errors(pack)} == {
+        "labels.maturity has no key 'mul'", "maturity does not say how long to wait for mule",
+    }  # fmt: skip

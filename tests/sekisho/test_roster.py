@@ -2,10 +2,13 @@
 
 import re
 import shutil
+from datetime import date
 
 import pytest
+from click.testing import CliRunner
 
-from sekisho.check import check_pack
+from sekisho.check import check_pack, overdue
+from sekisho.commands import pack as pack_group
 from sekisho.load import PackErrors, load_pack
 from sekisho.packs import shipped_pack
 
@@ -96,3 +99,28 @@ def test_a_rule_cannot_name_a_shadow_or_a_challenger(pack):
         (pack / "rules.yaml").write_text(re.sub(r"when: fraud_score >= 800", f"when: {name}_score >= 800", rules))
         with pytest.raises(PackErrors, match=f"{name}_score"):
             load_pack(pack)
+
+
+def test_what_is_overdue_is_said_and_goes_on_deciding(pack):
+    """From its `expires` on a model in any part is named, after its `review_by` a rule; not a day sooner."""
+    models(pack, second=CHALLENGER, third="shadow = true\n")
+    for name, day in (("second", "2026-03-31"), ("third", "2026-04-01")):
+        card = pack / "models" / f"{name}.toml"
+        card.write_text(f"expires = {day}\n{card.read_text()}")
+    rules = pack / "rules.yaml"
+    rules.write_text(re.sub(r"review_by: .*", "review_by: 2026-04-01", rules.read_text(), count=1))
+    loaded = load_pack(pack)
+    assert overdue(loaded, date(2026, 3, 30)) == ()
+    assert [text.split(":")[0] for text in overdue(loaded, date(2026, 3, 31))] == ["model second expired on 2026-03-31"]
+    assert "(2026-04-01)" not in "".join(overdue(loaded, date(2026, 4, 1)))
+    assert overdue(loaded, date(2026, 4, 2))[-1].endswith(f"`review_by`: {loaded.rules.rules[0].id} (2026-04-01)")
+
+
+def test_check_says_that_a_model_has_expired(pack):
+    """By today's date, with what to do; the pack is good all the same."""
+    models(pack)
+    card = pack / "models" / "fraud.toml"
+    card.write_text(f"expires = 2020-01-01\n{card.read_text()}")
+    done = CliRunner().invoke(pack_group, ["check", str(pack)], catch_exceptions=False)
+    said = " ".join(done.output.split())
+    assert done.exit_code == 0 and "! model fraud expired on 2020-01-01: train it again, or review it" in said

@@ -6,9 +6,11 @@ import pyarrow as pa
 import pytest
 
 from replay.backtest.budget import Alert, queue
-from replay.backtest.development import reported_by_age
-from replay.backtest.truth import make_happened
+from replay.backtest.development import Development, reported_by_age
+from replay.backtest.records import DAY_US, Asked
+from replay.backtest.truth import make_happened, maturity_of
 from rules.records import OUTCOMES
+from sekisho.pack import LabelPolicy
 
 HOUR_US = 3_600_000_000
 
@@ -47,3 +49,12 @@ def test_young_frauds_do_not_make_verdicts_look_fast() -> None:
     old, young = np.tile([0, 2], 50), np.zeros(30, np.int64)
     age = np.concatenate([np.full(100, 9), np.zeros(30, np.int64)])
     assert reported_by_age(age, np.concatenate([old, young])).tolist() == pytest.approx([0.5, 0.5, 1.0])
+
+
+def test_maturity_is_as_asked_else_the_packs_else_what_the_delays_say() -> None:
+    """Without a verdict the longest of the pack's classes counts."""
+    seen = Development({"": np.array([0.5, 1.0]), "mule": np.array([0.9, 0.9, 1.0])}, {"": 2, "mule": 1})
+    stated = LabelPolicy(fraud=("fraud", "mule"), maturity_us={"fraud": HOUR_US, "mule": 3 * HOUR_US})
+    assert maturity_of(Asked(), stated, seen) == {"": 3 * HOUR_US, "fraud": HOUR_US, "mule": 3 * HOUR_US}
+    assert maturity_of(Asked(), LabelPolicy(), seen) == {"": 2 * DAY_US, "mule": 3 * DAY_US}
+    assert maturity_of(Asked(maturity_us=7), stated, seen) == {"": 7, "mule": 7}

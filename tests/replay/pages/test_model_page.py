@@ -24,7 +24,7 @@ from sekisho.load import load_pack
 from tests.replay.test_train import DAY, labelled, payments, trained
 
 EVIL = "<script>alert(1)</script>\u202egnp"
-ORIGIN = Origin(f"sekisho train {EVIL}", "a" * 64, ("log.parquet " + "e" * 32,), "4.7.0", True, True)
+ORIGIN = Origin(f"sekisho train {EVIL}", "a" * 64, ("log.parquet " + "e" * 32,), "4.7.0", True, True, 5 * DAY)
 
 
 @pytest.fixture(scope="module")
