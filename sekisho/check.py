@@ -90,10 +90,8 @@ def overdue(pack: Pack, day: date) -> tuple[str, ...]:
 
     They go on deciding: nothing that decides reads a clock.
     """
-    challengers = [scorer.challenger for scorer in pack.models if scorer.challenger]
-    cards = [model.card for model in (*pack.models, *challengers, *pack.shadow_models)]
     fix = "train it again, or review it and write a later `expires` into its card"
-    found = [f"model {c.name} expired on {c.expires}: {fix}" for c in cards if c.expires and c.expires <= day]
+    found = [f"model {c.name} expired on {c.expires}: {fix}" for c in pack.cards if c.expires and c.expires <= day]
     rules = [rule for rule in (*pack.rules.rules, *pack.rules.shadows) if rule.review_by]
     late = [f"{rule.id} ({rule.review_by})" for rule in rules if date.fromisoformat(rule.review_by) < day]
     if late:

@@ -137,6 +137,7 @@ class Decider:
             "labels_unknown_payment": self.unknown,
             "state": self.state.report(),
             "drift": self._drift(),
+            "models_expire": {card.name: str(card.expires) for card in self.engine.pack.cards if card.expires},
         }
 
     def _drift(self) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from features.expr import Expr
 from features.query import Query
 from features.schema import Schema
+from models.card import ModelCard
 from models.scorer import Scorer, ShadowModel
 from rules.reasons import ReasonBook
 from rules.records import HOUR_US, AlertPolicy, RuleSet
@@ -102,3 +103,9 @@ class Pack:
     directions: Mapping[str, int] = field(default_factory=dict)
     reasons: ReasonBook | None = None
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """Of every model: champions, challengers, shadows."""
+        challengers = [scorer.challenger for scorer in self.models if scorer.challenger]
+        return tuple(model.card for model in (*self.models, *challengers, *self.shadow_models))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from streams.lane import ACTIVE, Lane
@@ -55,6 +56,7 @@ def render_metrics(lane: Lane | None) -> str:
     for name, held in told.get("state", {}).items():
         lines += _metric(f"state_{name}", "gauge", STATE_TEXTS[name], held)
     lines += drift_lines(told.get("drift", {}))
+    lines += expiry_lines(told.get("models_expire", {}))
     lines += _header("position", "gauge", "the next offset to decide")
     for (topic, partition), offset in sorted(lane.status.positions.items()):
         lines.append(f'sekisho_position{{topic="{topic}",partition="{partition}"}} {offset}')
@@ -72,6 +74,15 @@ def drift_lines(drift: Mapping[str, Any]) -> list[str]:
         for each in drift.get("columns", ()):
             labels = f'model="{each["model"]}",column="{each["column"]}"'
             lines.append(f"sekisho_drift_{key}{{{labels}}} {each[key]:.6g}")
+    return lines
+
+
+def expiry_lines(days: Mapping[str, str]) -> list[str]:
+    """When the card of each model says that it has to be looked at anew. days: by model, as 2027-03-31."""
+    lines = _header("model_expires_seconds", "gauge", "when a model has to be looked at anew, since 1970")
+    for model, day in days.items():
+        at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+        lines.append(f'sekisho_model_expires_seconds{{model="{model}"}} {at.timestamp():.0f}')
     return lines
 
 

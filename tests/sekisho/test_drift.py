@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from sekisho.records import read_records
 from sekisho.state import new_state
 from sekisho.step import fold
 from sekisho.testing.world import world_of
-from streams.metrics import drift_lines
+from streams.metrics import drift_lines, expiry_lines
 
 
 def naive_bin(bins: Bins, x: float) -> int:
@@ -126,3 +127,14 @@ def test_late_future_and_repeated_events_do_not_count(engine: Engine, records: l
     assert year == b"2026" and len(set(odd)) == 2 * len(payments)
     log = [Message("payments", 0, k, 0, None, value) for k, value in enumerate([*payments, *odd, *payments])]
     assert replayed(engine, log, 300).days.keys() == replayed(engine, log[:400], 300).days.keys()
+
+
+def test_a_worker_tells_when_its_models_expire(engine: Engine) -> None:
+    """The day of the card, and midnight of it for an alarm; nothing of a model without one."""
+    scorer = engine.pack.models[0]
+    dated = replace(scorer, card=replace(scorer.card, expires=date(2027, 3, 31)))
+    told = Decider(compile_pack(replace(engine.pack, models=(dated,)))).told()["models_expire"]
+    assert told == {"fraud": "2027-03-31"}
+    assert isinstance(told, dict)
+    assert expiry_lines(told)[-1] == 'sekisho_model_expires_seconds{model="fraud"} 1806451200'
+    assert Decider(engine).told()["models_expire"] == {}
