@@ -158,6 +158,10 @@ def _show(trained: Trained, out: Path, console: Console) -> None:
     console.print("  Not yet known: without the cards whose fraud was known before that day.", style="dim")
     if "card_precision_100" not in metrics:
         console.print('! no field of the pack is marked pii = "account": nothing says whose card it is', style="yellow")
+    if lost := metrics.get("labels_of_no_payment"):
+        fix = "give the field `occurred_at`, or labels of payments"
+        console.print(f"! {lost:,.0f} labels name no payment, nor when the fraud occurred, and mean none: {fix}",
+                      style="yellow")  # fmt: skip
     console.print(f"  expected to observed frauds  {metrics['expected_to_observed']:.2f}")
     for why in ("young", "unsettled", "other"):
         console.print(f"  left out of training, {why:<9}  {metrics[f'left_out_{why}']:,.0f}")

@@ -113,6 +113,12 @@ def truth_at(db: Db, roles: Roles, fraud: tuple[str, ...], at_us: int, maturity_
     return found["truth"].astype(np.int64)
 
 
+def undated(db: Db) -> int:
+    """Labels that name a card or an account and not when the fraud occurred: they mean no payment."""
+    condition = "is_label AND payment_id IS NULL AND occurred_us IS NULL"
+    return int(one(db, f"SELECT count(*) FROM followups WHERE {condition}"))
+
+
 def settled_of(db: Db) -> Ints:
     """int64[payments], what settled of each when truth_at() was asked last; all of it in a log without outcomes."""
     outcomes = bool(one(db, "SELECT count(*) FROM followups WHERE NOT is_label AND status IS NOT NULL"))

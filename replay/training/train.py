@@ -20,7 +20,7 @@ from models.training import Purpose, make_card, measure, with_reference
 from replay.backtest.sweep import Told
 from replay.sources import Input
 from replay.topic_input import TopicInput
-from replay.training.rows import Span, learnable
+from replay.training.rows import Span, learnable, undated
 from replay.training.search import Trial, search
 from replay.training.study import Study, against, study
 from replay.training.table import Fold, Table, table_of_log
@@ -116,6 +116,8 @@ def _carded(folds: tuple[Fold, ...], purpose: Purpose, table: Table, names: Sequ
         ) from None
     split = own.split
     metrics = measure(own.raw, split.test_labels, calibration) | _rankings(own, earlier)
+    if lost := undated(table.db):
+        metrics["labels_of_no_payment"] = float(lost)
     metrics |= {f"left_out_{name}": float(split.known[name]) for name in ("young", "unsettled", "other")}
     card = make_card(own.fitted, split.learn_labels, table.at_us[split.learn], purpose, calibration, metrics)
     learnt = table.features.select(names).take(pa.array(split.learn))
