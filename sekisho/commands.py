@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from datetime import date, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING
 
 import click
 
 from sekisho.entries import Commands
+
+if TYPE_CHECKING:
+    from datetime import date
 
 _PACK = click.argument("pack", type=click.Path(path_type=Path))
 
@@ -34,6 +36,9 @@ def check(pack: Path) -> None:
 
 def today(zone: str) -> date:
     """The day that it is where a bank is, by this machine's clock: for commands, never for what decides."""
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
     return datetime.now(ZoneInfo(zone)).date()
 
 
