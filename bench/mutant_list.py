@@ -363,7 +363,7 @@ MUTANTS = (
     ),
     Mutant(
         "an example's number in quotes is a number", "L7", "rules/language.py",
-        "quoted = node.style is not None or not re.fullmatch", "quoted = not re.fullmatch", LANGUAGE,
+        "quoted = node.style in QUOTED or not re.fullmatch", "quoted = not re.fullmatch", LANGUAGE,
     ),
     Mutant(
         "a lifted rule is among the reasons", "L8", "sekisho/decision.py",

@@ -14,7 +14,7 @@ from features.expr import Expr
 from features.refusal import Refusal, suggest
 from rules.records import FALLBACKS, OUTCOMES, STAGES, Example, ListEntry, Reasons, Rule, RuleSet, ShadowRule
 from rules.times import TIME_FIX, parse_time
-from rules.yaml_nodes import Mapping, is_null, parse_yaml, place_of, source_positions
+from rules.yaml_nodes import QUOTED, Mapping, is_null, parse_yaml, place_of, source_positions
 
 # Parses a condition over the pack's columns and lists; its refusals count lines within the condition.
 ParseCondition = Callable[[str], Expr]
@@ -184,7 +184,7 @@ def _sql_literal(node: yaml.ScalarNode) -> str:
     text = node.value.strip()
     if is_null(node):
         return "NULL"
-    quoted = node.style in ("'", '"', "|", ">") or not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|true|false", text)
+    quoted = node.style in QUOTED or not re.fullmatch(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?|true|false", text)
     if re.fullmatch(r"(?is)(timestamptz\s*)?'.*'", text):
         return text
     return "'" + text.replace("'", "''") + "'" if quoted else text

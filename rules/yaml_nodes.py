@@ -9,6 +9,8 @@ import yaml
 
 from features.refusal import Place, Refusal, suggest
 
+QUOTED = ("'", '"', "|", ">")  # the styles of scalars whose text is not to be guessed at
+
 
 def parse_yaml(text: str) -> yaml.Node | None:
     """The root node, or None of an empty text. Refusal says where the text stops being YAML."""

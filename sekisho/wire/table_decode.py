@@ -58,7 +58,7 @@ class _Reading:
     """A table on its way into a sheet. codes, culprits: int64[n], the first reason of each row and its field."""
 
     sheet: Sheet
-    zone: Zone
+    plan: WirePlan
     codes: Ints
     culprits: Ints
     texts: list[Bytes] = field(default_factory=list)
@@ -78,7 +78,7 @@ def decode_table(table: pa.Table | pa.RecordBatch, plan: WirePlan, record_time: 
     """
     n = table.num_rows
     literals = np.frombuffer(bytes(plan.layout.literals), np.uint8)
-    reading = _Reading(new_sheet(plan.layout, n), plan.zone, np.zeros(n, np.int64), np.full(n, -1, np.int64))
+    reading = _Reading(new_sheet(plan.layout, n), plan, np.zeros(n, np.int64), np.full(n, -1, np.int64))
     reading.append(literals)
     for f in range(len(plan.fields)):
         column = _column(table, plan, f)
@@ -162,7 +162,7 @@ def _read_column(reading: _Reading, plan: WirePlan, f: int, column: pa.Array) ->
         codes = np.empty(len(cells), np.int64)
         _read_doubles(how, param, numbers(column.cast(pa.float64()).fill_null(0.0)), cells, codes)
     elif (pt.is_timestamp(type) or pt.is_date(type)) and how in (AS_TIME, AS_EPOCH):
-        codes = _read_times(reading.zone, column, cells)
+        codes = _read_times(reading.plan.zone, column, cells)
     else:
         raise Refusal(
             f"column of field {plan.names[f]!r}: {column.type} cannot be read as {plan.sources[f].type}",
@@ -192,9 +192,10 @@ def _read_text(reading: _Reading, how: int, param: int, column: pa.Array, cells:
     data, offsets = data[offsets[0] : offsets[-1]].copy(), offsets - offsets[0]
     codes = np.zeros(n, np.int64)
     if how <= AS_ID:
-        _place_texts(data, offsets, reading.append(data), how == AS_ID, cells, valid, codes)
+        base, limit = reading.append(data), reading.plan.max_record_bytes
+        _place_texts(data, offsets, base, limit, how == AS_ID, cells, valid, codes)
         return codes
-    _read_scalars(how, param, data, offsets, reading.zone.starts, reading.zone.offsets, cells, valid, codes)
+    _read_scalars(how, param, data, offsets, reading.plan.zone.starts, reading.plan.zone.offsets, cells, valid, codes)
     for i in np.flatnonzero(codes == PENDING):
         cells.view(np.float64)[i] = float(data[offsets[i] : offsets[i + 1]].tobytes()) + 0.0
         codes[i] = OK
@@ -203,7 +204,7 @@ def _read_text(reading: _Reading, how: int, param: int, column: pa.Array, cells:
 
 @kernel
 def _place_texts(
-    data: Bytes, offsets: Ints, base: Int, empty_is_null: bool, cells: Ints, valid: Bytes, codes: Ints
+    data: Bytes, offsets: Ints, base: Int, limit: Int, empty_is_null: bool, cells: Ints, valid: Bytes, codes: Ints
 ) -> None:
     """Handles of valid UTF-8 without NUL."""
     for i in range(len(cells)):
@@ -212,7 +213,7 @@ def _place_texts(
             continue
         if at == end and empty_is_null:
             valid[i] = NULL
-        if end - at >= 1 << HANDLE_BITS:
+        if end - at > limit:
             codes[i] = TOO_BIG
             continue
         cells[i] = ((base + at) << HANDLE_BITS) | (end - at)
