@@ -27,7 +27,7 @@ __all__ = ["StoreReport", "WindowPlan", "WindowState", "advance", "plan_windows"
 
 _RESERVED = 1 << 25  # words of an arena; address space costs nothing, memory is taken as words are used
 _LINE = 8  # words of a cache line
-_LARGE = 1 << 28  # bytes; below this arrays grow fourfold, so that little is copied
+_STEP = 1 << 20  # words by which an arena grows then: what is new is touched at once, and nobody is to wait for it
 _KEPT = ("words", "table", "values", "distinct", "meta")
 
 
@@ -163,8 +163,7 @@ def _grow(store: Store, stop: int, need: int) -> Store:
     """Make the array that the kernel named larger, by so many elements at least."""
     match stop:
         case arena.STOP_WORDS:
-            words = _aligned(_longer(store.words, need))
-            words[: len(store.words)] = store.words
+            words = _lengthened(store.words, max(need, _STEP))
             return store._replace(words=words, halves=words.view(np.int32))
         case arena.STOP_TABLE:
             return store._replace(table=_larger_slots(store.table))
@@ -178,15 +177,10 @@ def _grow(store: Store, stop: int, need: int) -> Store:
         case arena.STOP_KEYS:
             return store._replace(key=np.zeros(2 * max(len(store.key), need), np.int64))
         case arena.STOP_TEXT:
-            out = np.empty(_longer(store.out, need), np.uint8)
+            out = np.empty(4 * len(store.out) + need, np.uint8)
             out[: len(store.out)] = store.out
             return store._replace(out=out)
     raise AssertionError(f"a kernel stopped for no reason: {stop}")
-
-
-def _longer(array: np.ndarray, need: int) -> int:
-    """The length of a successor with room for `need` more elements; what is not used yet takes no memory."""
-    return (4 if array.nbytes < _LARGE else 2) * len(array) + need
 
 
 def _larger_slots(table: Ints) -> Ints:
@@ -219,6 +213,15 @@ def _aligned(size: int) -> Ints:
     room = np.empty(size + _LINE - 1, np.int64)
     start = -(room.ctypes.data // 8) % _LINE
     return room[start : start + size]
+
+
+def _lengthened(words: Ints, more: int) -> Ints:
+    """The same words and more. Their pages move and are not copied; no view of the old ones may be used again."""
+    room = words.base
+    assert room is not None
+    start = (words.ctypes.data - room.ctypes.data) // words.itemsize
+    room.resize(len(room) + more, refcheck=False)
+    return room[start : start + len(words) + more]
 
 
 def _append_texts(plan: WindowPlan, state: WindowState, sheet: Sheet) -> None:

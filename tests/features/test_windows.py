@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features import arena, distincts, intern, window_plan
+from features import arena, distincts, intern, window_plan, windows
 from features.backend import Backend, Cpu
 from features.expr import Column
 from features.gpu.backend import Gpu
@@ -299,6 +299,20 @@ def test_cuts_threads_and_snapshots_do_not_matter(seed: int, backend: str) -> No
     for cut, threads, restore in [(1, 1, False), (7, 2, True), (64, 3, False), (64, 1, True), (0, 3, False)]:
         got = run(plan, calls, sheet, fate, marks, cut, threads, restore, BACKENDS[backend])
         assert got == want, (cut, threads, restore)
+
+
+@pytest.mark.parametrize("reserved", [64, 1 << 14])
+def test_an_arena_that_is_moved_holds_what_it_held(reserved: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L6: how much room an arena began with, and how often it was lengthened, no value tells."""
+    rng = random.Random("arena")
+    calls = [random_call(rng, number, KEYS) for number in range(20)]
+    events = random_events(rng, 400, cards=40)
+    fate, marks = clocks(rng, events)
+    plan, sheet = prepare(calls, events)
+    want = run(plan, calls, take(sheet, np.arange(sheet.n)), fate, marks)
+    monkeypatch.setattr(windows, "_RESERVED", reserved)
+    monkeypatch.setattr(windows, "_STEP", 16)
+    assert run(plan, calls, sheet, fate, marks, 7, 2) == want
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
