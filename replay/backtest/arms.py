@@ -9,7 +9,7 @@ Intervals resample entities, which are what was drawn (the Poisson bootstrap; cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from features.sheet import Doubles, Ints
 from models.arms import CERTAIN, CHALLENGER, CHAMPION, propensities
 from models.scorer import Challenger
-from replay.backtest.database import arrays, records
+from replay.backtest.database import Arrays, records, streamed_arrays
 from replay.backtest.figures import Case, fitted
 from replay.backtest.records import SIDES
 from rules.records import OUTCOMES
@@ -30,6 +30,9 @@ RECORDED, REPLAYED = "recorded", "replayed"
 _TOUCHES = tuple(OUTCOMES.index(name) for name in ("challenge", "hold", "decline"))
 PERCENTILES = (2.5, 97.5)  # of a bootstrap: an interval of 95 %
 _FEWEST = 2  # entities of an arm, below which nothing says how much they differ
+
+
+Entities = tuple[Ints, Doubles, Doubles]  # int64[e], CHAMPION or CHALLENGER; float64[e, m], above and below
 
 
 class Measure(NamedTuple):
@@ -126,10 +129,8 @@ def arm_differences(case: Case) -> pa.Table:
     for trial in trials(case):
         query = f"""SELECT {trial.column} AS arm, {trial.sums} FROM counted WHERE {trial.column} > {CERTAIN}
                     GROUP BY arm, drawn_{trial.challenger.by} ORDER BY arm, drawn_{trial.challenger.by}"""
-        entities = arrays(case.db, query)
-        above = np.column_stack([entities[measure.above] for measure in MEASURES.values()])
-        below = np.column_stack([entities[measure.below] for measure in MEASURES.values()])
-        told = difference(np.asarray(entities["arm"]), above, below, case.asked.replicates, case.asked.seed)
+        parts = (_sides(part) for part in streamed_arrays(case.db, query))
+        told = difference(parts, len(MEASURES), case.asked.replicates, case.asked.seed)
         for k, (name, measure) in enumerate(MEASURES.items()):
             values = (None if np.isnan(part[k]) else float(part[k] * measure.factor) for part in told)
             row = dict(zip(("difference", "low", "high"), values, strict=True))
@@ -137,30 +138,38 @@ def arm_differences(case: Case) -> pa.Table:
     return fitted("arm_differences", found)
 
 
+def _sides(entities: Arrays) -> Entities:
+    columns = ([getattr(measure, side) for measure in MEASURES.values()] for side in ("above", "below"))
+    above, below = (np.column_stack([entities[name] for name in names]) for names in columns)
+    return entities["arm"], above, below
+
+
 def difference(
-    arm: Ints, above: Doubles, below: Doubles, replicates: int, seed: int
+    parts: Iterable[Entities], measures: int, replicates: int, seed: int
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Ratios of the challenger's entities less those of the champion's: (they, 2.5th, 97.5th percentile), float64[m].
 
-    arm: int64[e], CHAMPION or CHALLENGER, of each entity.   above, below: float64[e, m].   NaN where nothing says it.
+    parts: some entities after the others, in any cuts: they may be many, and only sums are kept.   measures: m.
+    NaN where nothing says it.
     """
-    parts = [(above[arm == code], below[arm == code]) for code in (CHAMPION, CHALLENGER)]
-    rng = np.random.default_rng(seed)
-
-    def once(weights: Sequence[Doubles]) -> Doubles:
-        before, after = (_divided(w @ a, w @ b) for w, (a, b) in zip(weights, parts, strict=True))
-        return after - before
-
-    found = once([np.ones(len(a)) for a, _ in parts])
-    if min(len(a) for a, _ in parts) < _FEWEST:
+    rng, entities = np.random.default_rng(seed), np.zeros(2, np.int64)
+    sums = np.zeros((2, 2, 1 + replicates, measures))  # by arm, above or below; each counted once, then resampled
+    for arm, *sides in parts:
+        weights = np.column_stack([np.ones(len(arm)), rng.poisson(1.0, (len(arm), replicates))])
+        for k, code in enumerate((CHAMPION, CHALLENGER)):
+            mine = arm == code
+            entities[k] += mine.sum()
+            sums[k] += [weights[mine].T @ side[mine] for side in sides]
+    before, after = (_divided(*sums[k]) for k in range(2))
+    found, *draws = after - before
+    if entities.min() < _FEWEST:
         return found, np.full_like(found, np.nan), np.full_like(found, np.nan)
-    draws = [once([rng.poisson(1.0, len(a)).astype(float) for a, _ in parts]) for _ in range(replicates)]
-    low, high = np.array([_percentiles(column) for column in np.reshape(draws, (replicates, len(found))).T]).T
+    low, high = np.array([_percentiles(column) for column in np.reshape(draws, (replicates, measures)).T]).T
     return found, low, high
 
 
 def _divided(above: Doubles, below: Doubles) -> Doubles:
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0)
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
 def _percentiles(draws: Doubles) -> Doubles:

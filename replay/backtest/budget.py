@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
@@ -69,31 +69,36 @@ def _thresholds(case: Case, s: str) -> dict[str, float | None]:
     return dict(rows(case.db, query))
 
 
-def _alerts(case: Case, s: str) -> list[Alert]:
+def _alerts(case: Case, s: str) -> Iterator[Alert]:
     query = f"""SELECT n, day, at_us, hour, coalesce(amount_minor, 0), fraud FROM counted c JOIN threshold t
                 ON t.date = date_trunc('day', c.local_time) AND c.{s}_raw >= t.threshold ORDER BY n"""
-    return [Alert(*row) for row in rows(case.db, query)]
+    return (Alert(*row) for row in streamed(case.db, query))
 
 
-def queue(alerts: Sequence[Alert], budget: int, act_by_us: int) -> list[Alert]:
+def queue(alerts: Iterable[Alert], budget: int, act_by_us: int) -> Iterator[Alert]:
     """First come, first served: an alert is taken every day / budget; what waits longer than act_by expires."""
-    takes_us, free_us, served = DAY_US // budget, -(2**62), []
+    takes_us, free_us = DAY_US // budget, -(2**62)
     for alert in alerts:
         turn = max(alert.at_us, free_us)
         worked = turn <= alert.at_us + act_by_us
         free_us = turn + takes_us if worked else free_us
-        served.append(replace(alert, turn_us=turn if worked else None))
-    return served
+        yield replace(alert, turn_us=turn if worked else None)
 
 
-def _days(case: Case, s: str, thresholds: dict[str, float | None], alerts: Sequence[Alert]) -> list[dict[str, Any]]:
-    worked = [alert for alert in alerts if alert.turn_us is not None]
-    frauds = [alert for alert in worked if alert.fraud]
-    number, done, found = (Counter(alert.day for alert in part) for part in (alerts, worked, frauds))
-    night = Counter(alert.day for alert in worked if alert.hour >= _NIGHT[0] or alert.hour < _NIGHT[1])
-    money = Counter[str]()
-    for alert in frauds:
-        money[alert.day] += alert.amount_minor
+def _days(case: Case, s: str, thresholds: dict[str, float | None], alerts: Iterable[Alert]) -> list[dict[str, Any]]:
+    """Alerts pass by one after the other: where many payments have the threshold's score, they are as many."""
+    number, done, found, night, money = (Counter[str]() for _ in range(5))
+    frauds: list[Alert] = []
+    for alert in alerts:
+        number[alert.day] += 1
+        if alert.turn_us is None:
+            continue
+        done[alert.day] += 1
+        night[alert.day] += alert.hour >= _NIGHT[0] or alert.hour < _NIGHT[1]
+        if alert.fraud:
+            frauds.append(alert)
+            found[alert.day] += 1
+            money[alert.day] += alert.amount_minor
     left = _recoverable(case, frauds)
     return [
         {
@@ -144,24 +149,40 @@ def _hindsight(case: Case, s: str, k: int) -> list[dict[str, Any]]:
     payments = rows(
         case.db,
         f"""SELECT day, count(*) FILTER (fraud AND place <= {k}) / {k},
-            least(count(*) FILTER (fraud), {k}) / {k} FROM (SELECT day, fraud, row_number() OVER (PARTITION BY day
-            ORDER BY {s}_raw DESC, n) AS place FROM counted WHERE NOT isnan({s}_raw))
+            least(count(*) FILTER (fraud), {k}) / {k}, count(entity) FROM (SELECT day, fraud, entity, row_number() OVER
+            (PARTITION BY day ORDER BY {s}_raw DESC, n) AS place FROM counted WHERE NOT isnan({s}_raw))
             GROUP BY day ORDER BY day""",
     )
+    precise = _entity_precision(case, s, k)
+    return [
+        {"strategy": s, "day": day, "k": k, "precision": precision, "ceiling": ceiling,
+         "entity_precision": precise.get(day, 0.0) if entities else None}
+        for day, precision, ceiling, entities in payments
+    ]  # fmt: skip
+
+
+def _entity_precision(case: Case, s: str, k: int) -> dict[str, float]:
+    """By day, new entities with a fraud among the k highest; a day without any may be missing.
+
+    An entity's place is its rank that day less the entities above it that an earlier day found. Only entities with a
+    fraud by then matter: the others are counted by the ranks, and not fetched.
+    """
     ranked = streamed(
         case.db,
-        f"""SELECT day, entity, fraud FROM (SELECT day, entity, bool_or(fraud) AS fraud,
-            max({s}_raw) AS raw FROM counted WHERE NOT isnan({s}_raw) AND entity IS NOT NULL GROUP BY day, entity)
-            QUALIFY row_number() OVER (PARTITION BY day ORDER BY raw DESC, entity)
-                    <= {k} * dense_rank() OVER (ORDER BY day) ORDER BY day, raw DESC, entity""",
+        f"""SELECT day, entity, fraud, place FROM
+            (SELECT day, entity, fraud, row_number() OVER (PARTITION BY day ORDER BY raw DESC, entity) AS place FROM
+                (SELECT day, entity, bool_or(fraud) AS fraud, max({s}_raw) AS raw FROM counted
+                 WHERE NOT isnan({s}_raw) AND entity IS NOT NULL GROUP BY day, entity))
+            JOIN (SELECT entity, min(day) AS since FROM counted WHERE fraud GROUP BY entity) USING (entity)
+            WHERE day >= since ORDER BY day, place""",
     )
     found, precise = set[str](), dict[str, float]()
     for day, entities in groupby(ranked, itemgetter(0)):
-        top = [(entity, fraud) for _, entity, fraud in entities if entity not in found][:k]
-        hits = {entity for entity, fraud in top if fraud}
+        hits, above = set[str](), 0
+        for _, entity, fraud, place in entities:
+            if entity in found:
+                above += 1
+            elif fraud and place - above <= k:
+                hits.add(entity)
         precise[day], found = len(hits) / k, found | hits
-    return [
-        {"strategy": s, "day": day, "k": k, "precision": precision, "entity_precision": precise.get(day),
-         "ceiling": ceiling}
-        for day, precision, ceiling in payments
-    ]  # fmt: skip
+    return precise

@@ -63,6 +63,12 @@ def arrays(db: Db, query: str) -> Arrays:
     return {name: np.asarray(found[name].to_numpy()) for name in found.column_names}
 
 
+def streamed_arrays(db: Db, query: str) -> Iterator[Arrays]:
+    """The same, some thousand rows at a time."""
+    for batch in db.sql(query).to_arrow_reader(8_192):
+        yield {name: batch[name].to_numpy(zero_copy_only=False) for name in batch.schema.names}
+
+
 def sql_list(values: tuple[object, ...]) -> str:
     """Values as the right side of IN; nothing is in an empty one."""
     return "(" + (", ".join(_literal(value) for value in values) or "NULL") + ")"

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from features.sheet import Doubles, Ints
 from models.drift import bins_of, by_chance, count_bins, plan_bins, stability
-from replay.backtest.database import arrays, table
+from replay.backtest.database import arrays, make, table
 from replay.backtest.figures import Case, fitted
 from sekisho.drift import DriftCounts
 
@@ -22,12 +22,15 @@ def drift(case: Case) -> pa.Table:
     The baseline is the payments before the range, or, if there are too few, the first half of the range.
     """
     names = [name for name in table(case.db, "SELECT * FROM sample LIMIT 0").column_names if name != "n"]
+    make(
+        case.db,
+        """CREATE TABLE sampled AS SELECT s.*, excluded, local_time FROM sample s JOIN judged USING (n)
+        WHERE excluded IS NULL OR excluded IN ('before_the_range', 'cold')""",
+    )
     before, days = _halves(case)
     rows: list[dict[str, Any]] = []
     for name in names:
-        query = f"""SELECT coalesce(s."{name}", 'nan') AS v FROM sample s JOIN judged j USING (n)
-                    WHERE j.excluded IS NULL OR j.excluded IN ('before_the_range', 'cold') ORDER BY n"""
-        values = arrays(case.db, query)["v"]
+        values = arrays(case.db, f"""SELECT coalesce("{name}", 'nan') AS v FROM sampled ORDER BY n""")["v"]
         old, new = values[before], values[~before]
         if len(old) and len(new):
             weight = matching_weights(days[before], days[~before])
@@ -49,9 +52,8 @@ def _halves(case: Case) -> tuple[Any, Ints]:
     """Which sampled payments are the baseline, and the kind of day of each: weekday, and whether it is pay day."""
     found = arrays(
         case.db,
-        f"""SELECT j.excluded IS NOT NULL AS before, isodow(local_time) * 2
-            + (day(local_time) = {PAY_DAY})::INT AS kind FROM sample s JOIN judged j USING (n)
-            WHERE j.excluded IS NULL OR j.excluded IN ('before_the_range', 'cold') ORDER BY n""",
+        f"""SELECT excluded IS NOT NULL AS before, isodow(local_time) * 2
+            + (day(local_time) = {PAY_DAY})::INT AS kind FROM sampled ORDER BY n""",
     )
     before = np.asarray(found["before"], bool)
     if before.mean() < 0.1 if len(before) else False:

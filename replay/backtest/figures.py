@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from replay.backtest.database import Db, arrays, one, records, rows, sql_list, table
+from replay.backtest.database import Db, arrays, one, records, rows, sql_list, streamed, table
 from replay.backtest.development import bootstrap
 from replay.backtest.records import DAY_US, SIDES, Asked
 from replay.backtest.tables import TABLES
@@ -199,7 +199,7 @@ def _record(case: Case, query: str) -> dict[str, Any]:
 
 def prevented(case: Case, strategy: str) -> int:
     """Per entity, payee and 24 hours from the first, the largest declined fraud, capped by the balance where known."""
-    attempts = rows(
+    attempts = streamed(
         case.db,
         f"""SELECT coalesce(entity, event_id), coalesce(payee, ''), at_us,
                    least(amount_minor, coalesce(balance_minor, amount_minor))

@@ -21,6 +21,7 @@ from sekisho.pack import Pack
 
 OTHER, PAYMENT, OUTCOME, LABEL = 0, 1, 2, 3
 _REFUSED = OUTCOMES.index("decline")
+_BLOCK = 65_536  # names that are Python objects at a time
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,12 @@ def history_of(log: Iterator[Chunk], pack: Pack, roles: Roles, asked: Asked) -> 
 
 def draws(names: pa.Array, seed: int, purpose: str) -> Doubles:
     """float64[p] in [0, 1): a seeded hash of each name."""
-    key = f"{purpose}:{seed}".encode()[:64]
-    words = [blake2b(str(name).encode(), digest_size=8, key=key).digest() for name in names.to_pylist()]
-    return np.frombuffer(b"".join(words), np.uint64) / 2.0**64
+    key, found = f"{purpose}:{seed}".encode()[:64], np.empty(len(names))
+    for at in range(0, len(names), _BLOCK):
+        part = names.slice(at, _BLOCK).to_pylist()
+        words = b"".join(blake2b(str(name).encode(), digest_size=8, key=key).digest() for name in part)
+        found[at : at + _BLOCK] = np.frombuffer(words, np.uint64) / 2.0**64
+    return found
 
 
 def _columns(log: Iterator[Chunk], pack: Pack, roles: Roles) -> pa.Table:
@@ -100,11 +104,11 @@ def _columns(log: Iterator[Chunk], pack: Pack, roles: Roles) -> pa.Table:
             "kind": kind,
             "payment_id": text_of(chunk.batch, roles.payment, every),
             "attempts": text_of(chunk.batch, roles.attempts, every),
-            "status": pc.fill_null(pc.index_in(status, pa.array(OUTCOMES)), -1).cast(pa.int64()),
-            "settles": pc.fill_null(settles, False).cast(pa.int64()),
+            "status": pc.fill_null(pc.index_in(status, pa.array(OUTCOMES)), -1).cast(pa.int8()),
+            "settles": pc.fill_null(settles, False).cast(pa.int8()),
             "says_fraud": pc.and_(pc.is_in(classes, fraud),
                                   pc.not_equal(pc.fill_null(number_of(chunk.batch, roles.reversal, every), 0), 1)
-                                  ).cast(pa.int64()),
+                                  ).cast(pa.int8()),
             "at_us": chunk.batch.sheet.ints("event_time"),
         }))  # fmt: skip
     return pa.concat_tables(parts)

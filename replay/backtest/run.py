@@ -184,9 +184,9 @@ def _unmatched(case: Case) -> int:
     """How many payments that labels name are not in the log. Raises SekishoError where none of them is."""
     named, met = rows(
         case.db,
-        """SELECT count(*), count(p.payment_id)
-           FROM (SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL)
-           LEFT JOIN (SELECT DISTINCT payment_id FROM payments) p USING (payment_id)""",
+        """WITH named AS (SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL)
+           SELECT (SELECT count(*) FROM named),
+                  (SELECT count(DISTINCT payment_id) FROM payments JOIN named USING (payment_id))""",
     )[0]
     if named and not met:
         raise SekishoError(

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from replay.backtest.records import Backtest, Facts
 from replay.pages.blocks import Cell, Column, Fact, Figure, Section, Table
 from replay.pages.plots import Interval, intervals
@@ -17,10 +20,14 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A back-test as its page reads it: facts, rows by table, and the strategies that have figures."""
+    """A back-test as its page reads it: facts, rows by table, and the strategies that have figures.
+
+    flips: a table still, of which a page shows a few rows.
+    """
 
     facts: Facts
     rows: Mapping[str, Sequence[Row]]
+    flips: pa.Table
     say: Say
 
     @property
@@ -36,10 +43,11 @@ class Case:
 
 
 def case_of(result: Backtest, lang: str) -> Case:
-    """The case in a language; of the flips, only those that a page shows."""
+    """The case in a language."""
     facts = result.facts
     say = Say(lang, facts.currency, facts.exponent, facts.asked.zone)
-    return Case(facts, {name: table.to_pylist() for name, table in result.tables.items()}, say)
+    rows = {name: table.to_pylist() for name, table in result.tables.items() if name != "flips"}
+    return Case(facts, rows, result.tables["flips"], say)
 
 
 def warnings(say: Say, facts: Facts) -> list[str]:
@@ -66,20 +74,16 @@ def answer(case: Case) -> Section:
     """The headline figures and their ranges."""
     say, summary = case.say, case.summary
     current, candidate = summary["current"], summary["candidate"]
-    flips = case.rows["flips"]
+    moved = pc.sum(case.flips["amount_minor"], min_count=0).as_py()
     changed = Fact(
-        say("fact.changed"), say.count(len(flips)),
-        [say("fact.changed.of", all=say.count(candidate["payments"]), money=say.money(sum(_money(flips))))],
+        say("fact.changed"), say.count(case.flips.num_rows),
+        [say("fact.changed.of", all=say.count(candidate["payments"]), money=say.money(moved))],
     )  # fmt: skip
     facts = [_caught(case), changed, _prevented(case), _goods(case), _unknown(case)]
     if candidate["alert_groups"] is not None:
         facts.append(_moved(case, "fact.groups", "alert_groups", say.count, say.signed))
     figures = [_range_figure(case, True), _range_figure(case, False)] if current["frauds"] is not None else []
     return Section("answer", say("answer"), [_sentence(case)], facts, figures)
-
-
-def _money(rows: Sequence[Row]) -> list[int]:
-    return [row["amount_minor"] or 0 for row in rows]
 
 
 def _sentence(case: Case) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow.compute as pc
+
 from replay.pages.backtest_answer import Case, Row
 from replay.pages.blocks import Cell, Column, Figure, Section, Table
 from replay.pages.plots import Bar, bars
@@ -18,16 +20,17 @@ _KINDS = ("fraud_lost", "good_hit", "fraud_found", "good_freed")
 
 def flips(case: Case) -> Section:
     """Causes first, then the examples that speak against and for the change, then the largest flips."""
-    say, causes, rows = case.say, case.rows["causes"], case.rows["flips"]
-    texts = [say("flips.text", n=say.count(len(rows)), share=say.share(case.facts.unresolved))]
+    say, causes, count = case.say, case.rows["causes"], case.flips.num_rows
+    texts = [say("flips.text", n=say.count(count), share=say.share(case.facts.unresolved))]
     figures = [_cause_figure(case)] if causes else []
     tables = [_causes(case)]
     for kind in _KINDS:
-        found = [row for row in rows if row["example"] == kind]
-        if found:
-            caption = say("flips.example", kind=say(f"example.{kind}"), n=say.count(len(found)))
-            tables.append(_flips(case, caption, found[:_EXAMPLES]))
-    tables.append(_flips(case, say("flips.largest", n=say.count(min(_FLIPS, len(rows)))), rows[:_FLIPS]))
+        found = case.flips.filter(pc.equal(case.flips["example"], kind))
+        if found.num_rows:
+            caption = say("flips.example", kind=say(f"example.{kind}"), n=say.count(found.num_rows))
+            tables.append(_flips(case, caption, found.slice(0, _EXAMPLES).to_pylist()))
+    largest = case.flips.slice(0, _FLIPS).to_pylist()
+    tables.append(_flips(case, say("flips.largest", n=say.count(len(largest))), largest))
     return Section("flips", say("flips"), texts, figures=figures, tables=tables)
 
 

@@ -34,19 +34,19 @@ _TERMS = ("alerts", "stopped", "prevented", "adr", "a_fpr", "vdr", "immature", "
 
 def backtest_page(result: Backtest, lang: str = "en") -> str:
     """The report of a back-test as one HTML file. lang: en or ja."""
-    case = case_of(result, lang)
+    case, digest = case_of(result, lang), fingerprint(result)
     say, facts = case.say, case.facts
     lead = [
         say("lead.packs", current=facts.current.name, c=facts.current.hash[:12], candidate=facts.candidate.name,
             d=facts.candidate.hash[:12]),
         say("lead.span", first=say.day(facts.counted_from_us), last=say.day(facts.counted_to_us),
             known=say.day(facts.as_known_us), zone=facts.asked.zone),
-        say("lead.print", digest=fingerprint(result)[:16]),
+        say("lead.print", digest=digest[:16]),
     ]  # fmt: skip
     sections = [
         answer(case), _sides(case), *backtest_arms.arms(case), _history(case), _open(case), backtest_flips.flips(case),
         backtest_flips.rules(case), _typologies(case), backtest_plots.thresholds(case), backtest_plots.budget(case),
-        backtest_plots.hours(case), backtest_plots.drift(case), _excluded(case), _terms(case), _facts(case, result),
+        backtest_plots.hours(case), backtest_plots.drift(case), _excluded(case), _terms(case), _facts(case, digest),
     ]  # fmt: skip
     title = say("title", name=facts.candidate.name)
     return render(Page(lang, title, lead, warnings(say, facts), sections, {name: say(name) for name in _FRAME}))
@@ -54,9 +54,13 @@ def backtest_page(result: Backtest, lang: str = "en") -> str:
 
 def fingerprint(result: Backtest) -> str:
     """sha256 over facts and tables, but for how long it took: who has the same has seen the same."""
-    seen = json.loads(result.to_json(result.tables["flips"].num_rows))
+    seen = json.loads(result.to_json(most_flips=0))
     del seen["facts"]["seconds"]
-    return sha256(json.dumps(seen, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    digest = sha256(json.dumps(seen, sort_keys=True, ensure_ascii=False).encode())
+    for batch in result.tables["flips"].to_batches(max_chunksize=8_192):  # they may be millions
+        for row in batch.to_pylist():
+            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+    return digest.hexdigest()
 
 
 def written(say: Say, kind: str) -> Callable[[Any], str]:
@@ -201,10 +205,10 @@ def _terms(case: Case) -> Section:
     return Section("terms", say("terms"), terms=[(say(f"term.{name}"), say(f"meaning.{name}")) for name in _TERMS])
 
 
-def _facts(case: Case, result: Backtest) -> Section:
+def _facts(case: Case, digest: str) -> Section:
     """What the run saw and was asked for."""
     say, facts = case.say, case.facts
-    rows: list[tuple[str, str]] = [(say("facts.print"), fingerprint(result))]
+    rows: list[tuple[str, str]] = [(say("facts.print"), digest)]
     for side in (facts.current, facts.candidate):
         name = say("strategy.current" if side is facts.current else "strategy.candidate")
         rows.append((say("facts.pack", strategy=name), f"{side.name} {side.hash}"))

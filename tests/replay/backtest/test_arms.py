@@ -1,5 +1,6 @@
 """A challenger by intention to treat: against plain Python, textbook statistics, and trials whose truth is known."""
 
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
@@ -162,7 +163,7 @@ def trial(seed, effect):
 def test_the_interval_is_as_wide_as_theory_says():
     """The linearised variance of a ratio of cluster totals: of each arm, sum of (a - r b)^2 over (sum of b)^2."""
     arm, loss, attempted = trial(1, 0.7)
-    found, low, high = (float(part[0]) for part in difference(arm, loss[:, None], attempted[:, None], 4000, 3))
+    found, low, high = (float(part[0]) for part in difference([(arm, loss[:, None], attempted[:, None])], 1, 4000, 3))
     ratio, variance = {}, 0.0
     for code in (CHAMPION, CHALLENGER):
         a, b = loss[arm == code].tolist(), attempted[arm == code].tolist()
@@ -180,15 +181,25 @@ def test_the_interval_covers_the_true_difference(effect):
     covered = 0
     for seed in range(200):
         arm, loss, attempted = trial(seed, effect)
-        _, low, high = difference(arm, loss[:, None], attempted[:, None], 100, seed)
+        _, low, high = difference([(arm, loss[:, None], attempted[:, None])], 1, 100, seed)
         covered += low[0] <= truth <= high[0]
     assert 0.89 <= covered / 200 <= 0.99
+
+
+def test_cuts_of_the_entities_do_not_matter():
+    """However they come from the database, the interval is the same to the last bit: money is whole, and sums exact."""
+    arm, loss, attempted = trial(2, 0.8)
+    parts = [part[:, None] if part is not arm else part for part in (arm, np.round(loss), attempted)]
+    whole = difference([tuple(parts)], 1, 50, 9)
+    cuts = [0, 1, 2, 300, 899, 900]
+    cut = [tuple(part[start:stop] for part in parts) for start, stop in pairwise(cuts)]
+    assert [part.tolist() for part in difference(cut, 1, 50, 9)] == [part.tolist() for part in whole]
 
 
 def test_too_little_says_nothing():
     """No money in an arm: no difference. One entity in an arm: a difference without an interval."""
     one = np.ones((3, 1))
-    nobody = difference(np.full(3, CHAMPION), one, one, 10, 1)
+    nobody = difference([(np.full(3, CHAMPION), one, one)], 1, 10, 1)
     assert all(np.isnan(part).all() for part in nobody)
-    found, low, high = difference(np.array([CHAMPION, CHAMPION, CHALLENGER]), one * 2, one, 10, 1)
+    found, low, high = difference([(np.array([CHAMPION, CHAMPION, CHALLENGER]), one * 2, one)], 1, 10, 1)
     assert found.tolist() == [0.0] and np.isnan(low).all() and np.isnan(high).all()
