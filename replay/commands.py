@@ -11,7 +11,6 @@ from replay.backtest.command import backtest_command
 from replay.diff_command import diff_command
 from replay.options import CONFIG, SOURCE, reads_a_log
 from replay.verify_command import verify_command
-from sekisho.errors import SekishoError
 from sekisho.options import MOMENT
 
 _PATH = click.Path(path_type=Path)
@@ -107,11 +106,11 @@ def explain(
     Prints MATCH where the log gives the record on file byte for byte, else what differs, and fails.
     """
     from replay.explain import Page, explain_bundle, explain_decision
+    from replay.outputs import check_outputs
 
     told = Page(page, lang, unmask) if page else None
-    for out in (page, bundled):
-        if out and (out.is_dir() or not out.parent.is_dir()):
-            raise SekishoError(f"{out}: a file cannot be written here", "name a file in a folder that is there")
+    read = [path for path in (decisions, from_bundle, *source) if isinstance(path, Path)]
+    check_outputs(read, [page, bundled])
     if from_bundle:
         if pack or decisions or wanted or bundled:
             raise click.UsageError("--from-bundle stands alone: the bundle has the pack, the log and the record")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event, current_thread, main_thread
 
@@ -18,6 +19,8 @@ from rich.table import Table
 
 from models.drift import LARGE
 from replay.first_start import FirstStart
+from replay.label_files import check_labels
+from replay.outputs import check_outputs
 from replay.run import Recorder, Totals, run
 from replay.sources import Input, LabelColumn, read_log
 from replay.topic_input import TopicInput, on_cluster
@@ -98,10 +101,11 @@ def run_and_show(
     console = Console(highlight=False)
     inputs = inputs_of(sources, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
     dead = dead_letters or (out.with_name(out.stem + ".dead-letters.jsonl") if out else None)
-    _check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
+    check_outputs([file for source in inputs for file in source.files()], [out, features, dead, alerts])
     start = FirstStart()
     engine = compile_pack(load_pack(pack), token_key(), os.urandom(16))
     start.finish(engine, inputs, threads)
+    check_labels(engine.pack, partial(read_log, engine), inputs)
     engine = _placed(engine, backend, inputs, console)
     with Recorder(engine, out, features, dead, from_us, to_us, alerts) as recorder:
         seconds = drive(engine, inputs, recorder, console, batch, threads)
@@ -131,19 +135,6 @@ def _placed(engine: Engine, backend: str, inputs: Sequence[Input | TopicInput], 
     if sample is None:
         return engine
     return on_faster_backend(engine, sample, time.perf_counter, lambda said: console.print(said, style="dim"))
-
-
-def _check_outputs(inputs: Sequence[Path], outputs: Sequence[Path | None]) -> None:
-    """Refuse what could not be written, or would overwrite the log or another output, before any work is done."""
-    taken = {file.resolve() for file in inputs}
-    for file in outputs:
-        if file is None:
-            continue
-        if not file.parent.is_dir() or file.is_dir():
-            raise SekishoError(f"{file}: a file cannot be written here", "name a file in a folder that is there")
-        if file.resolve() in taken:
-            raise SekishoError(f"{file}: this file is read, or written twice", "give each output a name of its own")
-        taken.add(file.resolve())
 
 
 def drive(

@@ -118,10 +118,7 @@ def format_of(file: Path) -> str:
 
 
 def _read_parquet(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:
-    try:
-        reader = pq.ParquetFile(file)
-    except (OSError, pa.ArrowException) as error:
-        raise SourceError(f"{file}: not readable as Parquet: {error}", "write the file anew") from error
+    reader = parquet(file)
     wanted = decoder.columns | ({source.labels.column} if source.labels else set())
     _refuse_twins(file, reader.schema_arrow.names, wanted)
     columns = [name for name in reader.schema_arrow.names if name in wanted]
@@ -131,6 +128,14 @@ def _read_parquet(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk
         rows += part.num_rows
         table = pa.Table.from_batches([part])
         yield _table_chunk(decoder, table, file, topic, offset, source, rows / reader.metadata.num_rows)
+
+
+def parquet(file: Path) -> pq.ParquetFile:
+    """An open file. Raises SourceError where it is none."""
+    try:
+        return pq.ParquetFile(file)
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{file}: not readable as Parquet: {error}", "write the file anew") from error
 
 
 def _read_csv(decoder: Decoder, file: Path, source: Input) -> Iterator[Chunk]:

@@ -1,8 +1,10 @@
 """Champion against challenger, by intention to treat: an entity counts in its arm, whatever its arm did to it.
 
 Payments younger than the age by which verdicts are in are left out, labelled or not: the fast verdicts of young
-payments would stand beside money of which the slow ones are still to come. What a strategy stops costs nothing; what
-history refused and it lets through has no truth, is costed at nothing and counted as `unknown`.
+payments would stand beside money of which the slow ones are still to come. What a strategy stops costs nothing, nor
+does a fraud that fails its challenge: where history did not challenge it, a share `pass_fraud` passes, by the draws of
+the state feedback. What history refused and a strategy lets through has no truth, is costed at nothing and counted as
+`unknown`.
 
 Intervals resample entities, which are what was drawn (the Poisson bootstrap; clusters stay whole).
 """
@@ -19,14 +21,16 @@ import pyarrow as pa
 from features.sheet import Doubles, Ints
 from models.arms import CERTAIN, CHALLENGER, CHAMPION, propensities
 from models.scorer import Challenger
-from replay.backtest.database import Arrays, records, streamed_arrays
+from replay.backtest.database import Arrays, make, records, streamed_arrays, table
 from replay.backtest.figures import Case, fitted
+from replay.backtest.history import draws
 from replay.backtest.records import SIDES
 from rules.records import OUTCOMES
 from sekisho.compile import Engine
 
 ARMS = {CHAMPION: "champion", CHALLENGER: "challenger", CERTAIN: "not_drawn"}
 RECORDED, REPLAYED = "recorded", "replayed"
+_CHALLENGE = OUTCOMES.index("challenge")
 _TOUCHES = tuple(OUTCOMES.index(name) for name in ("challenge", "hold", "decline"))
 PERCENTILES = (2.5, 97.5)  # of a bootstrap: an interval of 95 %
 _FEWEST = 2  # entities of an arm, below which nothing says how much they differ
@@ -77,7 +81,8 @@ class Trial:
         """The columns above and below of all measures."""
         outcome = "recorded" if self.outcomes == RECORDED else self.strategy
         touched = f"coalesce({outcome} IN {_TOUCHES}, false)"
-        lost = "" if self.outcomes == RECORDED else f" AND NOT {self.strategy}_stopped"
+        fails = f"fails AND {self.strategy} = {_CHALLENGE}"
+        lost = "" if self.outcomes == RECORDED else f" AND NOT {self.strategy}_stopped AND NOT ({fails})"
         either = "(good OR truth = 'censored') AND NOT young"
         return f"""coalesce(sum(amount_minor) FILTER (NOT young), 0)::DOUBLE AS attempted_minor,
                    coalesce(sum(net_minor) FILTER (fraud AND NOT young{lost}), 0)::DOUBLE AS net_minor,
@@ -96,10 +101,35 @@ def trials(case: Case) -> Iterator[Trial]:
                 yield Trial(side, champion, challenger, f"{side}_arm{j}", outcomes)
 
 
-def arms(case: Case) -> pa.Table:
-    """The arms of each trial. Payments whose entity is NULL were not drawn: they stand apart, last."""
+def arms(case: Case) -> tuple[pa.Table, pa.Table]:
+    """(`arms`, `arm_differences`) of each trial."""
+    found = list(trials(case))
+    if found:
+        _make_tried(case)
+    return _arm_rows(case, found), _differences(case, found)
+
+
+def _make_tried(case: Case) -> None:
+    """The view `tried`: the payments that count, and whether each, if it were challenged, would fail."""
+    challenged = " OR ".join(f"{side} = {_CHALLENGE}" for side in SIDES)
+    query = f"""SELECT DISTINCT payment_id FROM counted WHERE fraud AND ({challenged})
+                AND recorded IS DISTINCT FROM {_CHALLENGE}"""
+    names = table(case.db, query)["payment_id"].combine_chunks()
+    failing = pa.array(draws(names, case.asked.seed, "challenge") >= case.asked.pass_fraud)
+    case.db.register("drawn", pa.table({"payment_id": names.filter(failing)}))
+    make(case.db, "CREATE TABLE failing AS SELECT payment_id, true AS fails FROM drawn")
+    case.db.unregister("drawn")
+    make(
+        case.db,
+        """CREATE VIEW tried AS SELECT counted.*, coalesce(fails, false) AS fails
+           FROM counted LEFT JOIN failing USING (payment_id)""",
+    )
+
+
+def _arm_rows(case: Case, trials: Sequence[Trial]) -> pa.Table:
+    """Payments whose entity is NULL were not drawn: they stand apart, last."""
     found = []
-    for trial in trials(case):
+    for trial in trials:
         share = propensities(trial.challenger.share)
         for row in records(case.db, _arms(trial)):
             code = row.pop("arm")
@@ -116,18 +146,18 @@ def _arms(trial: Trial) -> str:
                       count(DISTINCT drawn_{trial.challenger.by}) AS entities, {trial.sums},
                       count(*) FILTER (fraud AND NOT young) AS frauds, count(*) FILTER ({unknown}) AS unknown,
                       coalesce(sum(amount_minor) FILTER ({unknown}), 0) AS unknown_minor, {same} AS fidelity
-               FROM counted WHERE {trial.column} >= 0 GROUP BY arm ORDER BY arm = {CERTAIN}, arm"""
+               FROM tried WHERE {trial.column} >= 0 GROUP BY arm ORDER BY arm = {CERTAIN}, arm"""
 
 
 def _ratio(above: float, below: float, factor: float) -> float | None:
     return factor * above / below if below else None
 
 
-def arm_differences(case: Case) -> pa.Table:
+def _differences(case: Case, trials: Sequence[Trial]) -> pa.Table:
     """Challenger less champion, by measure, with its interval."""
     found = []
-    for trial in trials(case):
-        query = f"""SELECT {trial.column} AS arm, {trial.sums} FROM counted WHERE {trial.column} > {CERTAIN}
+    for trial in trials:
+        query = f"""SELECT {trial.column} AS arm, {trial.sums} FROM tried WHERE {trial.column} > {CERTAIN}
                     GROUP BY arm, drawn_{trial.challenger.by} ORDER BY arm, drawn_{trial.challenger.by}"""
         parts = (_sides(part) for part in streamed_arrays(case.db, query))
         told = difference(parts, len(MEASURES), case.asked.replicates, case.asked.seed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from replay.options import CONFIG, DURATION, SOURCE, reads_a_log
 from sekisho.options import MOMENT
@@ -54,14 +55,26 @@ _SHARE = click.FloatRange(0, 1)
     show_default=True,
     help="With --feedback: how long after a payment that is now approved its settlement comes.",
 )
-@click.option("--pass-fraud", type=_SHARE, default=0.1, show_default=True, help="Challenges that frauds pass.")
-@click.option("--pass-good", type=_SHARE, default=0.95, show_default=True, help="Challenges that others pass.")
+@click.option(
+    "--pass-fraud",
+    type=_SHARE,
+    default=0.1,
+    show_default=True,
+    help="Challenges that frauds pass: with --feedback, and in what a challenger's arm would have lost.",
+)
+@click.option(
+    "--pass-good",
+    type=_SHARE,
+    default=0.95,
+    show_default=True,
+    help="With --feedback: challenges that other payments pass.",
+)
 @click.option(
     "--confirm-declined",
     type=_SHARE,
     default=0.0,
     show_default=True,
-    help="Declined frauds that are labelled all the same.",
+    help="With --feedback: declined frauds that are labelled all the same.",
 )
 @click.option(
     "--propensity",
@@ -111,6 +124,7 @@ def backtest_command(
     from replay.backtest.run import run_backtest
     from replay.backtest.view import show, watched
     from replay.first_start import FirstStart
+    from replay.outputs import check_outputs
     from replay.pages.backtest_page import backtest_page
     from replay.report import inputs_of
     from replay.topic_input import TopicInput
@@ -121,13 +135,12 @@ def backtest_command(
     question: Asked = Asked(**{name: value for name, value in asked.items() if value is not None})
     if question.from_us is not None and question.to_us is not None and question.from_us >= question.to_us:
         raise click.UsageError("--from is not before --to, so nothing would be counted")
-    for out in (report_file, json_file, csv_file):
-        if out and (out.is_dir() or not out.parent.is_dir()):
-            raise SekishoError(f"{out}: a file cannot be written here", "name a file in a folder that is there")
+    _check_feedback(question.feedback)
     inputs = inputs_of(source, labels, label_column, label_delay_us, label_class, arrived_at, events, file)
     for topics in inputs:
         if isinstance(topics, TopicInput) and any(part.end is None for part in topics.ranges):
             raise SekishoError(f"{topics}: a back-test reads its log twice, and a topic grows", "bound it with to=..")
+    check_outputs([file for each in inputs for file in each.files()], [report_file, json_file, csv_file])
     start = FirstStart()
     engines = [compile_pack(load_pack(pack), hash_key=os.urandom(16)) for pack in (current, candidate)]
     for engine in engines:
@@ -142,3 +155,12 @@ def backtest_command(
         json_file.write_text(result.to_json(), "utf-8")
     if csv_file:
         result.write_flips(csv_file)
+
+
+def _check_feedback(feedback: bool) -> None:
+    """Refuse options that would be without effect."""
+    typed, of_feedback = click.get_current_context(), ("settle_after_us", "pass_good", "confirm_declined")
+    for param in typed.command.params:
+        given = typed.get_parameter_source(str(param.name)) is ParameterSource.COMMANDLINE
+        if param.name in of_feedback and given and not feedback:
+            raise click.UsageError(f"{param.opts[0]} means nothing without --feedback")

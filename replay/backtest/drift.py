@@ -24,13 +24,14 @@ def drift(case: Case) -> pa.Table:
     names = [name for name in table(case.db, "SELECT * FROM sample LIMIT 0").column_names if name != "n"]
     make(
         case.db,
-        """CREATE TABLE sampled AS SELECT s.*, excluded, local_time FROM sample s JOIN judged USING (n)
-        WHERE excluded IS NULL OR excluded IN ('before_the_range', 'cold')""",
+        """CREATE TABLE sampled AS SELECT n, excluded, local_time FROM judged
+        WHERE n IN (SELECT n FROM sample) AND (excluded IS NULL OR excluded IN ('before_the_range', 'cold'))""",
     )
     before, days = _halves(case)
     rows: list[dict[str, Any]] = []
     for name in names:
-        values = arrays(case.db, f"""SELECT coalesce("{name}", 'nan') AS v FROM sampled ORDER BY n""")["v"]
+        query = f"""SELECT coalesce("{name}", 'nan') AS v FROM sample JOIN sampled USING (n) ORDER BY n"""
+        values = arrays(case.db, query)["v"]
         old, new = values[before], values[~before]
         if len(old) and len(new):
             weight = matching_weights(days[before], days[~before])

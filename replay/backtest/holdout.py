@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.refusal import suggest
 from features.schema import SYSTEM_COLUMNS, Field, Schema
@@ -26,6 +25,7 @@ from replay.backtest.arms import PERCENTILES
 from replay.backtest.database import arrays, make, one, rows
 from replay.backtest.figures import Case, fitted
 from replay.backtest.records import SIDES
+from replay.columns import columns_of, has_column
 from sekisho.errors import SekishoError
 
 USES = ("let_through", "refused", "absent", "zero", "certain", "out_of_range", "immature", "censored", "excluded")
@@ -41,12 +41,11 @@ def propensity_field(schema: Schema, name: str) -> Field:
 
 
 def check_column(files: Sequence[Path], field: Field) -> None:
-    """Refuse a column that no table has before the log is replayed. JSON lines say only as they are read."""
-    tables = [pq.read_schema(file).names for file in files if file.suffix == ".parquet"]
-    if tables and len(tables) == len(files) and not any({field.name, field.source} & set(names) for names in tables):
-        columns = sorted({name for names in tables for name in names})
-        what = f"{files[0].name if len(files) == 1 else 'the log'}: there is no column {field.source or field.name}"
-        raise SekishoError(what, suggest(field.source or field.name, columns) or f"its columns: {', '.join(columns)}")
+    """Refuse a column or key that stands in no file before the log is replayed."""
+    if not any(has_column(file, field) for file in files):
+        names, wanted = sorted({name for file in files for name in columns_of(file)}), field.source or field.name
+        what = f"{files[0].name if len(files) == 1 else 'the log'}: there is no column {wanted}"
+        raise SekishoError(what, suggest(wanted, names))
 
 
 def holdout(case: Case) -> tuple[pa.Table, pa.Table]:

@@ -73,10 +73,12 @@ class Facts:
     first_us, last_us: event time of the log; counted_from_us, counted_to_us: of the payments that count.
     as_known_us: verdicts known until then are used.   maturity_us: by typology, and "" for all together.
     fidelity: share of payments on which CURRENT equals what was recorded, null if nothing was.
-    outcomes_known, labels_known, balances_known: whether the log says such things.
+    outcomes_known, labels_known, balances_known: whether the log says such things, of labels by as_known_us.
     unresolved: share of the flips without a restoring set of up to three components.
     runs: how often the log was replayed until decisions and feedback agreed.   seconds: that it took.
     labels_unmatched: payments that labels name and the log does not have.
+    labels_early: payments with a label that is not later than they are.
+    empty: fields that only CANDIDATE reads, and that no event of the log has.
     order_assumed: nothing says when events arrived: each file's own order was taken.
     """
 
@@ -103,6 +105,8 @@ class Facts:
     seconds: float
     labels_unmatched: int
     order_assumed: bool
+    labels_early: int = 0
+    empty: tuple[str, ...] = ()
     format: int = FORMAT
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from replay.backtest import arms, budget, drift, figures, flips, holdout
+from replay.backtest.audit import check_asked, check_counted, labels_early, labels_unmatched
 from replay.backtest.causes import CANDIDATE, CURRENT, FEATURES, Place, components
 from replay.backtest.database import one, open_rows, rows
 from replay.backtest.feedback import FeedbackTrack, FollowingTrack
@@ -18,10 +19,11 @@ from replay.backtest.history import History, collapse, collapsed, history_of
 from replay.backtest.records import Asked, Backtest, Facts, Strategy
 from replay.backtest.roles import Roles, roles_of
 from replay.backtest.rows import RowFiles
-from replay.backtest.shared_log import SharedLog, project, share_log, with_field
+from replay.backtest.shared_log import SharedLog, added, project, share_log, with_field
 from replay.backtest.sweep import Seen, Sweep, Told
 from replay.backtest.track import Track
 from replay.backtest.truth import Span, alert_codes, judge
+from replay.label_files import check_labels
 from replay.sources import Input, file_topic
 from replay.topic_input import TopicInput
 from rules.records import OUTCOMES
@@ -48,7 +50,9 @@ def run_backtest(
     Raises SekishoError where the packs read different logs, and where no payment counts.
     """
     started = time.perf_counter()
+    check_asked(asked)
     log, roles = _log_and_roles(current, candidate, inputs, asked)
+    check_labels(log.pack, log.read, inputs)
     attempts = None
     if asked.collapse:
         attempts = run_backtest(current, candidate, inputs, replace(asked, collapse=False), told).tables["summary"]
@@ -67,7 +71,8 @@ def _log_and_roles(
     if not asked.propensity:
         return log, roles
     field = holdout.propensity_field(log.pack.schema, asked.propensity)
-    holdout.check_column([file for source in inputs for file in source.files()], field)
+    if not any(isinstance(source, TopicInput) for source in inputs):  # records say only as they are read
+        holdout.check_column([file for source in inputs for file in source.files()], field)
     return with_field(log, field), replace(roles, propensity=field.name)
 
 
@@ -118,7 +123,7 @@ class _Run:
         from_us = _FIRST if asked.from_us is None else asked.from_us
         to_us = _LAST if asked.to_us is None else asked.to_us
         warm_us = 0 if asked.accept_cold else max(longest_window_us(engine) for engine in engines)
-        return Sweep(engines, tracks, self.roles, from_us, to_us, warm_us, asked.feedback)
+        return Sweep(engines, tracks, self.roles, from_us, to_us, warm_us, asked.feedback, added(*engines))
 
     def judged(self, sweep: Sweep, seen: Seen, started: float) -> Backtest:
         """Every figure of a log that has been replayed."""
@@ -140,8 +145,8 @@ def _judged(
         known = judge(db, sweep.engines, sweep.roles, asked, span)
         case = Case(db, sweep.engines, asked, span, known, seen.notifications)
         excluded = figures.excluded(case)
-        _check_counted(case)
-        unmatched = _unmatched(case)
+        check_counted(case)
+        unmatched, early = labels_unmatched(case, sweep.roles), labels_early(case)
         fidelity = one(db, "SELECT avg((recorded = current)::INT) FILTER (recorded IS NOT NULL) FROM counted")
         tables = {
             "summary": figures.summary(case, fidelity), "attempts": figures.fitted("attempts", []),
@@ -152,10 +157,10 @@ def _judged(
             "budget": budget.budget(case), "hindsight": budget.hindsight(case), "hours": figures.hours(case),
             "drift": drift.drift(case), "card_drift": drift.card_drift(seen.drift),
             "flips": flips.flips(case), "causes": flips.causes(case), "excluded": excluded,
-            "arms": arms.arms(case), "arm_differences": arms.arm_differences(case),
+            **dict(zip(("arms", "arm_differences"), arms.arms(case), strict=True)),
             **dict(zip(("holdout", "propensities"), holdout.holdout(case), strict=True)),
         }  # fmt: skip
-        facts = _facts(sweep, seen, inputs, asked, case, fidelity, unmatched, time.perf_counter() - started)
+        facts = _facts(sweep, seen, inputs, asked, case, fidelity, (unmatched, early), time.perf_counter() - started)
     finally:
         db.close()
     return Backtest(facts, tables)
@@ -168,34 +173,6 @@ def _span(sweep: Sweep, seen: Seen, asked: Asked) -> Span:
     return Span(seen.first_us, seen.last_us, sweep.from_us, sweep.to_us, seen.first_us + sweep.warm_us, known)
 
 
-def _check_counted(case: Case) -> None:
-    """Refuse a range in which nothing counts."""
-    if not one(case.db, "SELECT count(*) FROM counted"):
-        reasons = rows(case.db, "SELECT excluded, count(*) FROM judged GROUP BY ALL ORDER BY 2 DESC")
-        why = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in reasons) or "the log has none"
-        cold = any(reason == "cold" for reason, _ in reasons)
-        fix = "give --from and --to within the log" if not cold else (
-            "give more history before --from, or --accept-cold to count payments whose windows are not full"
-        )  # fmt: skip
-        raise SekishoError(f"no payment counts: {why}", fix)
-
-
-def _unmatched(case: Case) -> int:
-    """How many payments that labels name are not in the log. Raises SekishoError where none of them is."""
-    named, met = rows(
-        case.db,
-        """WITH named AS (SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL)
-           SELECT (SELECT count(*) FROM named),
-                  (SELECT count(DISTINCT payment_id) FROM payments JOIN named USING (payment_id))""",
-    )[0]
-    if named and not met:
-        raise SekishoError(
-            f"none of the {named:,} payments that labels name is in the log",
-            "give the labels of this log: payment_id must hold the same ids as the payments'",
-        )
-    return int(named - met)
-
-
 def _facts(
     sweep: Sweep,
     seen: Seen,
@@ -203,7 +180,7 @@ def _facts(
     asked: Asked,
     case: Case,
     fidelity: float | None,
-    unmatched: int,
+    labels: tuple[int, int],
     seconds: float,
 ) -> Facts:
     first, last = rows(case.db, "SELECT min(at_us), max(at_us) FROM counted")[0]
@@ -230,7 +207,9 @@ def _facts(
         unresolved=seen.unresolved / seen.flips if seen.flips else 0.0,
         runs=max((track.runs for track in sweep.tracks.values() if isinstance(track, FeedbackTrack)), default=1),
         seconds=seconds,
-        labels_unmatched=unmatched,
+        labels_unmatched=labels[0],
+        labels_early=labels[1],
+        empty=tuple(sorted(seen.empty)),
         order_assumed=_order_assumed(sweep, inputs),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -57,10 +57,11 @@ def share_log(current: Engine, candidate: Engine) -> SharedLog:
     """What reads the log for both packs. Raises SekishoError where one event would mean two things to them."""
     ours, theirs = current.pack, candidate.pack
     known = ours.schema.by_name
-    differing = [field.name for field in theirs.schema.fields if known.get(field.name, field) != field]
+    differing = [field for field in theirs.schema.fields if known.get(field.name, field) != field]
     if differing:
         raise SekishoError(
-            f"pack {theirs.name} reads {', '.join(differing)} otherwise than pack {ours.name}",
+            f"CANDIDATE ({theirs.name}) reads {', '.join(field.name for field in differing)} otherwise than CURRENT "
+            f"({ours.name}): {_difference(known[differing[0].name], differing[0])}",
             "give both packs the same [fields] for what they share; new fields may be added",
         )
     for what, a, b in (
@@ -71,10 +72,28 @@ def share_log(current: Engine, candidate: Engine) -> SharedLog:
         ("[events] default_zone", ours.policy.default_zone, theirs.policy.default_zone),
     ):
         if a != b:
-            fix = f"{ours.name} has {a!r}, {theirs.name} has {b!r}: make them equal"
+            fix = f"CURRENT ({ours.name}) has {_said(a)}, CANDIDATE ({theirs.name}) has {_said(b)}: make them equal"
             raise SekishoError(f"the packs do not read one log: they differ in {what}", fix)
-    added = tuple(field for field in theirs.schema.fields if field.name not in known)
-    return _with_fields(ours, added)
+    return _with_fields(ours, tuple(theirs.schema.by_name[name] for name in added(current, candidate)))
+
+
+def added(current: Engine, candidate: Engine) -> tuple[str, ...]:
+    """The fields that only CANDIDATE reads."""
+    known = current.pack.schema.by_name
+    return tuple(field.name for field in candidate.pack.schema.fields if field.name not in known)
+
+
+def _difference(a: Field, b: Field) -> str:
+    """What of a field two packs say otherwise."""
+    pairs = ((name, getattr(a, name), getattr(b, name)) for name in (each.name for each in fields(Field)))
+    told = (f"{what.replace('source', 'from')} {_said(y)}, not {_said(x)}" for what, x, y in pairs if x != y)
+    return f"{a.name} has " + ", ".join(told)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return repr(value) if value or isinstance(value, int) else "none"
 
 
 def with_field(log: SharedLog, field: Field) -> SharedLog:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.sheet import SKIPPED, Ints
+from features.sheet import SKIPPED, VALID, Ints
 from features.types import Kind
 from replay.backtest.causes import CANDIDATE, CURRENT, Hybrids, Place, causes_of, components, gather
 from replay.backtest.roles import Roles
@@ -34,6 +34,7 @@ class Seen:
     """What a pass saw. first_us, last_us: event times.   notifications: by (side, kind), of payments that count.
 
     drift: of what CANDIDATE's models read and say, of payments that count, against their cards.
+    empty: fields that only CANDIDATE reads, and that no event had.
     """
 
     drift: DriftCounts
@@ -44,6 +45,7 @@ class Seen:
     notifications: Counter[tuple[int, str]] = field(default_factory=Counter)
     flips: int = 0
     unresolved: int = 0
+    empty: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Sweep:
     """What a pass needs. tracks: by Place; (CURRENT, CURRENT) and the candidate's own must be among them.
 
     from_us, to_us: the payments whose flips are explained and whose alerts are counted, none before the log's first
-    event + warm_us.
+    event + warm_us.   added: the fields that only CANDIDATE reads.
     """
 
     engines: tuple[Engine, Engine]
@@ -61,6 +63,7 @@ class Sweep:
     to_us: int
     warm_us: int
     feedback: bool
+    added: tuple[str, ...] = ()
 
     @property
     def sides(self) -> tuple[Place, Place]:
@@ -73,7 +76,7 @@ class Sweep:
 
     def run(self, log: Iterator[Chunk], files: RowFiles, told: Told = lambda read, events: None) -> Seen:
         """Decide the whole log. `told` hears after each chunk how much is read (0 to 1), and of how many events."""
-        seen = Seen(DriftCounts(self.engines[CANDIDATE]))
+        seen = Seen(DriftCounts(self.engines[CANDIDATE]), empty=set(self.added))
         with ThreadPoolExecutor(len(self.tracks)) as pool:
             for chunk in log:
                 seen.dead += len(chunk.dead)
@@ -87,6 +90,7 @@ class Sweep:
         seen.first_us, seen.last_us = min(seen.first_us, int(times.min())), max(seen.last_us, int(times.max()))
         leaders = {place for place in self.tracks if place in self.sides}
         waiting = {place: pool.submit(self._decide, place, batch, first) for place in leaders}
+        seen.empty -= {name for name in seen.empty if (batch.sheet.validity(name) == VALID).any()}
         kinds, pack = kinds_of(batch), self.engines[0].pack
         rows = rows_of_kind(kinds, pack.policy.decide)
         label_kind = pack.labels.kind if pack.labels else ""

@@ -177,7 +177,7 @@ _SPECS = (
         "payments | int | that the arm scored", "entities | int | whose they are",
         "attempted_minor | int | money of those old enough to be judged; on these all that follows rests",
         "frauds | int | payments labelled fraud",
-        "net_minor | int | net loss by frauds; replayed: by those that are neither held nor declined",
+        "net_minor | int | net loss by frauds; replayed: by those not held, declined or stopped by a challenge",
         "net_per_million | real | net_minor per million attempted",
         "goods | int | payments known or presumed to be good",
         "goods_touched | int | those of them that are challenged, held or declined",

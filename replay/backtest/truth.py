@@ -52,10 +52,11 @@ def judge(db: Db, engines: tuple[Engine, Engine], roles: Roles, asked: Asked, sp
     """Make `judged` and the view `counted` of the payments that count."""
     labels = engines[0].pack.labels
     fraud = labels.fraud if labels else ()
-    make_verdicts(db, roles, f"coalesce(known_us, at_us) <= {span.as_known_us}")
     make_happened(db, span.as_known_us)
     outcomes = bool(one(db, "SELECT count(*) FROM happened"))
-    known = bool(one(db, "SELECT count(*) FROM followups WHERE is_label"))
+    by_then = f"coalesce(known_us, at_us) <= {span.as_known_us}"
+    known = bool(one(db, f"SELECT count(*) FROM followups WHERE is_label AND {by_then}"))
+    make_verdicts(db, roles, by_then)
     development = development_of(*_delays(db, fraud), span.as_known_us)
     maturity = maturity_of(asked, labels, development)
     alerting = {

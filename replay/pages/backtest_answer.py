@@ -61,6 +61,10 @@ def warnings(say: Say, facts: Facts) -> list[str]:
         found.append(say("warn.labels"))
     if facts.labels_unmatched:
         found.append(say("warn.unmatched", n=say.count(facts.labels_unmatched)))
+    if facts.labels_early:
+        found.append(say("warn.early", n=say.count(facts.labels_early)))
+    if facts.empty:
+        found.append(say("warn.empty", names=", ".join(facts.empty)))
     if facts.dead_letters:
         found.append(
             say("warn.dead", n=say.count(facts.dead_letters), all=say.count(facts.events + facts.dead_letters))

@@ -16,7 +16,8 @@ def arms(case: Case) -> list[Section]:
     if not case.rows["arms"]:
         return []
     tables = [_differences(case), _arms(case)]
-    return [Section("arms", case.say("arms"), [case.say("arms.text")], tables=tables)]
+    texts = [case.say("arms.text"), case.say("arms.challenge", share=case.say.share(case.facts.asked.pass_fraud))]
+    return [Section("arms", case.say("arms"), texts, tables=tables)]
 
 
 def _trial(case: Case, row: Row) -> str:

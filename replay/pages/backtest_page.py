@@ -28,6 +28,7 @@ _SIDES = (  # column of `summary`, how it is written
     ("notifications", "count"), ("fidelity", "share"),
 )  # fmt: skip
 _TRUTHS = ("fraud", "good", "presumed_good", "excluded", "immature", "censored")
+_SPANS = ("act_by_us", "maturity_us", "settle_after_us")
 _TERMS = ("alerts", "stopped", "prevented", "adr", "a_fpr", "vdr", "immature", "censored", "unknown", "cold", "value",
           "cause")  # fmt: skip
 
@@ -100,6 +101,8 @@ def _difference(say: Say, kind: str, moved: float | None) -> str:
     if kind == "count":
         return say.signed(moved)
     sign = "+" if moved > 0 else "−" if moved < 0 else "±"
+    if kind == "share":
+        return sign + say("points", n=say.real(100 * abs(moved), 1))
     return sign + written(say, kind)(abs(moved)).removesuffix(" : 1")
 
 
@@ -229,14 +232,20 @@ def _facts(case: Case, digest: str) -> Section:
         (say("facts.maturity", typology=say.name("typology", name or "all")), say.days(us))
         for name, us in facts.maturity_us.items()
     ]
-    rows += [(say("facts.asked", name=name), _asked(value)) for name, value in asdict(facts.asked).items()]
+    rows += [
+        (say("facts.asked", name=name.removesuffix("_us").replace("_", "-")), _asked(say, name, value))
+        for name, value in asdict(facts.asked).items()
+    ]
     rows.append((say("facts.seconds"), say.real(facts.seconds, 1)))
     columns = [Column(say("facts.what"), "text"), Column(say("facts.value"), "code")]
     table = Table(say("facts.caption"), columns, [[Cell(name), Cell(value)] for name, value in rows])
     return Section("facts", say("facts"), [say("facts.text")], tables=[table])
 
 
-def _asked(value: object) -> str:
-    if value is None:
+def _asked(say: Say, name: str, value: Any) -> str:
+    """What was asked for: a time, a span, or as it was typed; what was left to the log is a dash."""
+    if value is None or value == "" or (name in _SPANS and not value):
         return NOTHING
+    if name.endswith("_us"):
+        return say.days(value) if name in _SPANS else say.time(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from replay.pages.render import printable
 
 WIDTH = 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 30, 34
@@ -144,7 +146,7 @@ def _line(x: float, y: float, to_x: float, to_y: float, style: str) -> Markup:
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "") -> Markup:
     found = Markup('<text x="{}" y="{}" text-anchor="{}" class="{}">{}</text>')
-    return found.format(f"{x:.1f}", f"{y:.1f}", anchor, style, escape(text))
+    return found.format(f"{x:.1f}", f"{y:.1f}", anchor, style, printable(text))
 
 
 def _bar(kind: str, x: float, y: float, width: float) -> Markup:
@@ -187,13 +189,14 @@ def _length(text: str) -> float:
 
 
 def _room(names: Sequence[str]) -> float:
-    return min(170.0, max((_length(name) for name in names), default=0.0) + 18)
+    return min(200.0, max((_length(name) for name in names), default=0.0) + 18)
 
 
 def _fitted(name: str, width: float) -> str:
-    """The name, shortened at its end where it is too wide; the table beside the plot has it whole."""
+    """The name, shortened in its middle where it is too wide: names of features differ at their ends."""
     if _length(name) <= width:
         return name
-    while name and _length(name) > width - 10:
-        name = name[:-1]
-    return name + "…"
+    head, tail = name[: len(name) // 2], name[len(name) // 2 :]
+    while _length(head) + _length(tail) > width - 10:
+        head, tail = (head[:-1], tail) if len(head) >= len(tail) else (head, tail[1:])
+    return f"{head}…{tail}"

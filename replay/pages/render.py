@@ -6,11 +6,12 @@ from functools import cache
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from replay.pages.blocks import Page
 
 _FOLDER = files("replay.pages")
+_JOINTS = ("_", ":", "+")
 
 
 def render(page: Page) -> str:
@@ -20,10 +21,20 @@ def render(page: Page) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    found = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, finalize=printable, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
+    found.filters["breaking"] = breaking
+    return found
+
+
+def breaking(name: str) -> Markup:
+    """A name of code that may be broken behind its joints, and so is not broken within a word."""
+    text = escape(printable(name))
+    for joint in _JOINTS:
+        text = text.replace(joint, Markup(joint + "<wbr>"))
+    return text
 
 
 def printable(value: object) -> object:

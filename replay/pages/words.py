@@ -17,6 +17,7 @@ _FRAME: Words = {
     "yes": ("yes", "はい"),
     "no": ("no", "いいえ"),
     "days": ("{n} days", "{n}日"),
+    "points": ("{n} points", "{n}ポイント"),
     "range": ("{low} to {high}", "{low}～{high}"),
     "title": ("Back-test of {name}", "バックテスト：{name}"),
     "lead.packs": (
@@ -38,12 +39,22 @@ _FRAME: Words = {
         "ログに取引結果がないため、全取引を承認・決済済みとみなしています。",
     ),
     "warn.labels": (
-        "The log has no labels: nothing is known of fraud, and no payment is presumed good.",
-        "ログにラベルがないため、不正の有無は不明です。正常とみなした取引もありません。",
+        "The log has no labels, or none was known by then: nothing is known of fraud, and no payment is presumed good.",
+        "ログにラベルがないか、基準日までに判明したものがないため、不正の有無は不明です。正常とみなした取引もありません。",
     ),
     "warn.unmatched": (
         "{n} payments that labels name are not in the log; their labels count for nothing.",
         "ラベルが指す取引のうち{n}件がログにありません。それらのラベルは集計に影響しません。",
+    ),
+    "warn.early": (
+        "{n} payments have a label that is not later than they are: features may have seen it too soon. The event_time of "
+        "a label is when it entered the log.",
+        "{n}件の取引で、ラベルの時刻が取引の時刻より後になっていません。特徴量がラベルを早く見た可能性があります。"
+        "ラベルのevent_timeは、ログに入った時刻です。",
+    ),
+    "warn.empty": (
+        "No event of the log has {names}, which only CANDIDATE reads: it is NULL everywhere.",
+        "候補だけが読む項目 {names} はログのどのイベントにもなく、すべてNULLです。",
     ),
     "warn.dead": (
         "{n} of {all} events could not be read; see why with `sekisho replay run --dead-letters FILE`.",
@@ -206,6 +217,11 @@ _SIDES: Words = {
         "当時このパックが判定していた場合（一致率で確認）に限り実験結果であり、そうでなければ差は出ないはずです。"
         "再生した判定は、過去に決済された取引のうち各群が止める分を示します。",
     ),
+    "arms.challenge": (
+        "Of the frauds that an arm challenges and history did not, {share} are taken to pass (--pass-fraud); the others "
+        "cost nothing.",
+        "過去に追加認証を求めず今回求める不正取引は、{share}が認証を通過するとみなし（--pass-fraud）、残りの損失は0とします。",
+    ),
     "arms.differences": ("Challenger less champion", "チャレンジャー − チャンピオン"),
     "arms.differences.note": (
         "95 % intervals from a bootstrap by customer. Net fraud is per million of money attempted. An interval that holds "
@@ -216,10 +232,10 @@ _SIDES: Words = {
     "arms.caption": ("The arms", "群ごとの集計"),
     "arms.note": (
         "Money attempted, frauds and good payments are those old enough to be judged, labelled or not. Payments without a "
-        "customer go to the champion, were not drawn, and are not compared. Net fraud, replayed: of what is neither held "
-        "nor declined. Unknown: refused in history and not stopped now, costed at nothing.",
+        "customer go to the champion, were not drawn, and are not compared. Net fraud, replayed: of what is not held, "
+        "declined, or stopped by a challenge. Unknown: refused in history and not stopped now, costed at nothing.",
         "試行金額・不正・正常取引は、ラベルの有無によらず真偽が出揃う日数を過ぎた取引だけの集計です。顧客の不明な取引はチャンピオンが扱い、"
-        "割り当ての対象外のため比較しません。再生時の不正純損失は保留・拒否とならない分です。"
+        "割り当ての対象外のため比較しません。再生時の不正純損失は、保留・拒否とならず追加認証でも止まらない分です。"
         "不明：当時拒否され今回止めない取引で、損失は0として数えます。",
     ),
     "arm": ("arm", "群"),
@@ -337,8 +353,8 @@ _FLIPS: Words = {
     "causes.about": ("One bar a cause, with its money beside it.", "原因ごとの棒と金額。"),
     "causes.caption": ("Causes", "原因"),
     "causes.note": (
-        "`rule:a+list:b` means both together; `a | b` means either.",
-        "`rule:a+list:b` は両方、`a | b` はいずれか一方を表します。",
+        "rule:a+list:b means both together; a | b means either.",
+        "rule:a+list:b は両方、a | b はいずれか一方を表します。",
     ),
     "causes.more": ("{n} more causes are in the JSON.", "ほか{n}件の原因はJSONにあります。"),
     "example.fraud_found": ("frauds that newly alert", "新たに検知する不正"),
@@ -567,7 +583,7 @@ _END: Words = {
     "facts.unresolved": ("changes without a cause of up to three", "原因未解明の割合"),
     "facts.runs": ("times the log was replayed", "再生回数"),
     "facts.maturity": ("presumed good from this age on, {typology}", "正常とみなす経過日数（{typology}）"),
-    "facts.asked": ("asked: {name}", "指定：{name}"),
+    "facts.asked": ("asked: --{name}", "指定：--{name}"),
     "facts.order": ("arrival order", "到着順"),
     "facts.order.known": ("stated by the log", "ログに記載"),
     "facts.order.assumed": ("assumed: each file's own order", "ファイル内の順序と仮定"),

@@ -119,12 +119,14 @@ def train(out: Path, lang: str, **asked: Any) -> None:
     from rich.console import Console
 
     from models.card_toml import write_card
+    from replay.outputs import check_outputs
     from replay.pages.model_page import model_page
     from replay.training.make import make
     from sekisho.errors import SekishoError
 
     if out.suffix != ".txt" or not out.parent.is_dir():
         raise SekishoError(f"{out}: a model cannot be written here", "name a .txt file in a folder that is there")
+    check_outputs((), [out])
     console = Console(highlight=False)
     made = make(shlex.join(["sekisho", "train", *click.get_current_context().meta[TYPED]]), console, **asked)
     out.write_bytes(made.trained.model)

@@ -30,12 +30,14 @@ def dossier(file: Path, out: Path, lang: str, seeds: int) -> None:
     """
     from rich.console import Console
 
+    from replay.outputs import check_outputs
     from replay.pages.dossier_page import dossier_page
     from replay.training.again import card_of, make_again
     from sekisho.errors import SekishoError
 
     if out.suffix != ".html" or not out.parent.is_dir():
         raise SekishoError(f"{out}: a page cannot be written here", "name a .html file in a folder that is there")
+    check_outputs([file], [out])
     console, card = Console(highlight=False), card_of(file)
     made, found = make_again(card, file.read_bytes(), console, seeds)
     out.write_text(dossier_page(made, card, found, lang), "utf-8")

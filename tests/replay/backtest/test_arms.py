@@ -1,5 +1,6 @@
 """A challenger by intention to treat: against plain Python, textbook statistics, and trials whose truth is known."""
 
+from hashlib import blake2b
 from itertools import pairwise
 from math import sqrt
 
@@ -29,7 +30,10 @@ from tests.replay.backtest.conftest import (
 
 SHARE = 0.3
 TRIAL = f'challenges = "fraud"\nshare = {SHARE}\nby = "card_id"\nsalt = "spring"\n'
-SCORED = {"scored": ("fraud_score >= 540", "hold"), "high": ("fraud_score >= 600", "decline")}
+SCORED = {
+    "scored": ("fraud_score >= 540", "hold"), "high": ("fraud_score >= 600", "decline"),
+    "often": ("payments >= 2", "challenge"),
+}  # fmt: skip
 TOUCHES = ("challenge", "hold", "decline")
 
 
@@ -66,6 +70,21 @@ def arm_of(w, p):
     return None
 
 
+def frauds_of(w, payments):
+    return [p for p in payments if w.fraud(p)]
+
+
+def challenged_anew(w, p):
+    """By the candidate, and not by history."""
+    return w.said["candidate"][p]["outcome"] == "challenge" != w.happened[p]["recorded"]
+
+
+def draw(p):
+    """Between 0 and 1: a keyed hash of the payment's id."""
+    key = f"challenge:{ASKED.seed}".encode()
+    return int.from_bytes(blake2b(p.encode(), digest_size=8, key=key).digest(), "little") / 2**64
+
+
 @pytest.mark.parametrize("outcomes", ["recorded", "replayed"])
 def test_the_arms_are_those_of_the_records(case, outcomes):
     """Every figure of an arm, from the records of `replay run` and the events."""
@@ -78,7 +97,9 @@ def test_the_arms_are_those_of_the_records(case, outcomes):
         old = [p for p in mine if w.payments[p]["event_time"] <= w.end - MATURITY_US]
         assert len(old) < len(mine)
         stops = {p for p in old if side != "recorded" and w.said[side][p]["outcome"] in ("hold", "decline")}
-        frauds, goods = [p for p in old if w.fraud(p)], [p for p in old if w.good(p)]
+        assert outcomes == "recorded" or {p for p in frauds_of(w, old) if challenged_anew(w, p)} - stops
+        stops |= {p for p in old if side != "recorded" and challenged_anew(w, p) and draw(p) >= ASKED.pass_fraud}
+        frauds, goods = frauds_of(w, old), [p for p in old if w.good(p)]
         open_ = [p for p in old if w.good(p) or w.truth[p] == "censored"]
         touched = {p for p in old if w.said[side][p]["outcome"] in TOUCHES}
         net = sum(w.happened[p]["net"] for p in frauds if p not in stops)
@@ -132,7 +153,7 @@ def test_where_the_pack_itself_decided_the_recorded_trial_is_the_replayed_one(tm
     events = {}
     for event in paid:
         outcome = records[event["event_id"]]["outcome"]
-        follows = [outcome] if outcome in ("hold", "decline") else ["approve", "settled"]
+        follows = [outcome] if outcome in ("hold", "decline") else [outcome, "settled"]
         stamps = {name: event[name] + SECOND_US for name in ("recorded_at", "event_time")}
         stamps |= {"payment_id": event["payment_id"], "kind": "outcome"}
         new = [event, *(stamps | {"event_id": f"{event['event_id']}:{each}", "outcome": each} for each in follows)]

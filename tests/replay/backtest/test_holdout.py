@@ -194,7 +194,7 @@ def test_no_fraud_among_few_is_not_no_fraud():
 
 
 def test_a_column_that_is_not_there_is_named(engines, tmp_path):
-    """In a table, before anything is replayed; in JSON lines, where no payment has it. A text is no probability."""
+    """In a table, in JSON lines without the key, and where all of its values are null. A text is no probability."""
     times = pa.array([START_US], pa.timestamp("us", "UTC"))
     columns = {
         "event_id": ["e"],
@@ -209,7 +209,9 @@ def test_a_column_that_is_not_there_is_named(engines, tmp_path):
         run_backtest(*engines, [Input(tmp_path / "log.parquet")], ASKED)
     assert "risk_q" in found.value.fix
     file = write_log(tmp_path / "log.jsonl", history(2, 50)[0])
-    for name, said in (("risk", "no payment that counts has a propensity in risk"), ("card_id", "of type id"),
+    file.write_text(file.read_text().replace("{", '{"risk": null, ', 1))
+    for name, said in (("risk", "no payment that counts has a propensity in risk"),
+                       ("chance", "log.jsonl: there is no column chance"), ("card_id", "of type id"),
                        ("arrival_lag", "a system column")):  # fmt: skip
         with pytest.raises(SekishoError, match=said):
             run_backtest(*engines, [Input(file)], Asked(accept_cold=True, replicates=0, propensity=name))
