@@ -33,7 +33,7 @@ def check_labels(pack: Pack, read: Read, inputs: Sequence[Input | TopicInput]) -
             continue
         if pack.labels is None:
             what = f"pack {pack.name} has no [labels] table, so it can make nothing of labels"
-            raise SourceError(what, "add the table (docs/pack.md), or leave the labels out")
+            raise SourceError(what, "add the table (docs/pack.md), or leave out --labels and --label-column")
         if source.labels:
             _check_classes(pack.labels, pack.name, {source.labels.label_class}, "--label-class")
         else:

@@ -14,6 +14,7 @@ from replay.backtest.roles import Roles
 from sekisho.errors import SekishoError
 
 _FIRST, _LAST = -(2**63), 2**63 - 1
+_SEVERAL = 3  # payments with a label, from which on it is no accident that all are early
 _NAMED = "SELECT DISTINCT payment_id FROM followups WHERE is_label AND payment_id IS NOT NULL"
 
 
@@ -97,14 +98,14 @@ def _quoted(value: Any) -> str:
 
 
 def labels_early(case: Case) -> int:
-    """How many payments have a label that is not later than they are. Raises SekishoError where that is so of all."""
+    """How many payments have a label that is not later than they are. Raises SekishoError where all have."""
     early, met = rows(
         case.db,
         """SELECT count(*) FILTER (labelled_us <= paid_us), count(*) FROM
            (SELECT min(l.at_us) AS labelled_us, min(p.at_us) AS paid_us
             FROM followups l JOIN payments p USING (payment_id) WHERE is_label GROUP BY payment_id)""",
     )[0]
-    if met and early == met:
+    if met >= _SEVERAL and early == met:
         what = f"every label is as old as the payment that it names, or older ({met:,} of {met:,})"
         fix = "the event_time of a label is when it entered the log; if only the payment's time is known, --label-delay"
         raise SekishoError(what, fix + " and --label-column make labels from a column of the payments")
