@@ -65,8 +65,9 @@ class _First:
         """Each error names the file, what its labels lack, and what it has."""
         labels, file = self.labels, self.source.path
         if self.chunk is None:
-            why = f"none of its {self.dead:,} rows can be read; the first: {json.loads(self.letter)['reason']}"
-            what = f"{file}: there is no label in it" + (f": {why}" if self.dead else "")
+            what = f"{file}: there is no label in it"
+            if self.dead:
+                what += f": none of its {self.dead:,} rows can be read; the first: {json.loads(self.letter)['reason']}"
             raise SourceError(what, "give a file of labels: docs/wire.md says what stands in one")
         kinds = self._texts("kind")
         if labels.kind not in kinds:

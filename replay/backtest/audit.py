@@ -65,8 +65,7 @@ def labels_unmatched(case: Case, roles: Roles) -> int:
     if (named or others) and not met and not about:
         names = " or ".join([roles.payment] * bool(named) + list(roles.names) * bool(others))
         raise SekishoError(
-            f"none of the {named + others:,} payments or customers that labels name is in the log"
-            + _examples(case, roles),
+            f"none of the {named + others:,} ids that labels name is in the log" + _examples(case, roles),
             f"give the labels of this log: {names} must hold the same ids as in the payments",
         )
     if not named and not others and one(case.db, "SELECT count(*) FROM followups WHERE is_label"):

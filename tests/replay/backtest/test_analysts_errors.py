@@ -16,10 +16,11 @@ def told(packs, make_log, monkeypatch):
     """told(*words, packs, log, runs): what the command says; without `runs` before the log is replayed."""
 
     def run(*words, packs=packs, log=None, runs=False):
-        if not runs:
-            monkeypatch.setattr("replay.backtest.sweep.Sweep.run", lambda *_: pytest.fail("the log is replayed first"))
         words = [*map(str, packs), str(log or make_log(1)), "--accept-cold", *map(str, words)]
-        found = CliRunner().invoke(backtest_command, words)
+        with monkeypatch.context() as patch:
+            if not runs:
+                patch.setattr("replay.backtest.sweep.Sweep.run", lambda *_: pytest.fail("the log is replayed first"))
+            found = CliRunner().invoke(backtest_command, words)
         error = found.exception
         text = str(error) if isinstance(error, SekishoError) else found.output
         assert found.exit_code, found.output
@@ -150,7 +151,7 @@ def test_a_rule_with_a_typo(told, packs, tmp_path):
     ("old", "new", "said"),
     [
         ('amount = {{ type = "money", currency = "JPY" }}', 'amount = {{ type = "money", currency = "USD" }}',
-         "CANDIDATE (other) reads amount otherwise than CURRENT (current): amount has exponent 2, not 0"),
+         "CANDIDATE (other) reads amount, outcome_amount otherwise than CURRENT (current): amount has exponent 2, not 0"),
         ('card_id = {{ type = "id",', 'card_id = {{ type = "id", from = "pan",', "card_id has from 'pan', not none"),
         ('record_time = "{record_time}"', 'record_time = "taken_at"', "CANDIDATE (other) has 'taken_at'"),
     ],
