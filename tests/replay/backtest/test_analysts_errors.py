@@ -151,7 +151,7 @@ def test_a_rule_with_a_typo(told, packs, tmp_path):
     ("old", "new", "said"),
     [
         ('amount = {{ type = "money", currency = "JPY" }}', 'amount = {{ type = "money", currency = "USD" }}',
-         "CANDIDATE (other) reads amount, outcome_amount otherwise than CURRENT (current): amount has exponent 2, not 0"),
+         "(other) reads amount, outcome_amount otherwise than CURRENT (current): amount has exponent 2, not 0"),
         ('card_id = {{ type = "id",', 'card_id = {{ type = "id", from = "pan",', "card_id has from 'pan', not none"),
         ('record_time = "{record_time}"', 'record_time = "taken_at"', "CANDIDATE (other) has 'taken_at'"),
     ],

@@ -1,5 +1,6 @@
 """A challenger by intention to treat: against plain Python, textbook statistics, and trials whose truth is known."""
 
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import pairwise
 from math import sqrt
@@ -29,6 +30,7 @@ from tests.replay.backtest.conftest import (
 )
 
 SHARE = 0.3
+HALF = replace(ASKED, pass_fraud=0.5)
 TRIAL = f'challenges = "fraud"\nshare = {SHARE}\nby = "card_id"\nsalt = "spring"\n'
 SCORED = {
     "scored": ("fraud_score >= 540", "hold"), "high": ("fraud_score >= 600", "decline"),
@@ -59,7 +61,7 @@ def case(tmp_path_factory):
     }
     engines = {side: compile_pack(load_pack(pack)) for side, pack in packs.items()}
     found = {side: records_of(engine, file, base / f"{side}-out")[0] for side, engine in engines.items()}
-    return run_backtest(*engines.values(), [Input(file)], ASKED), World(events, found)
+    return run_backtest(*engines.values(), [Input(file)], HALF), World(events, found)
 
 
 def arm_of(w, p):
@@ -98,8 +100,8 @@ def test_the_arms_are_those_of_the_records(case, outcomes):
         assert len(old) < len(mine)
         stops = {p for p in old if side != "recorded" and w.said[side][p]["outcome"] in ("hold", "decline")}
         anew = [p for p in frauds_of(w, old) if challenged_anew(w, p)]
-        assert arm == "not_drawn" or 0 < sum(draw(p) < ASKED.pass_fraud for p in anew) < len(anew)
-        stops |= {p for p in old if side != "recorded" and challenged_anew(w, p) and draw(p) >= ASKED.pass_fraud}
+        assert arm == "not_drawn" or 0 < sum(draw(p) < HALF.pass_fraud for p in anew) < len(anew), (arm, len(anew))
+        stops |= {p for p in old if side != "recorded" and challenged_anew(w, p) and draw(p) >= HALF.pass_fraud}
         frauds, goods = frauds_of(w, old), [p for p in old if w.good(p)]
         open_ = [p for p in old if w.good(p) or w.truth[p] == "censored"]
         touched = {p for p in old if w.said[side][p]["outcome"] in TOUCHES}
