@@ -24,15 +24,15 @@ demo: $(READY)  ## the main job, in this process, with no broker: payments in, d
 live: $(READY)  ## the live path on a real broker (needs Java and Maven): workers, a kill, a takeover, the proof
 	$(BIN)/python -m sekisho live
 
-test: $(READY)  ## all tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## all tests, in two processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-gpu: $(READY)  ## the GPU's tests, on a machine that has one (installs sekisho[gpu])
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
 	SEKISHO_REQUIRE_GPU=1 $(BIN)/python -m pytest tests/features/test_gpu.py tests/features/test_windows.py tests/sekisho/test_backends.py
 
 quick: $(READY)  ## the tests to run before each commit
-	$(BIN)/python -m pytest -x --ignore=tests/laws
+	$(BIN)/python -m pytest -x --numprocesses 2 --dist loadfile --ignore=tests/laws
 
 check: $(READY)  ## what continuous integration runs: style, types, import rules
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ Maven fetches the jars once into out/kafka. `missing()` says what a machine lack
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -46,10 +47,16 @@ def missing() -> str:
 def jars(pom: Path, folder: Path | None = None) -> Path:
     """The folder of the jars that a pom names, fetched when it has changed. Raises BrokerError when Maven fails."""
     folder = folder or pom.parent / "out" / "kafka" / "lib"
-    stamp = folder / "pom.xml"
-    if stamp.is_file() and stamp.read_bytes() == pom.read_bytes():
-        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes meanwhile finds them there
+        stamp = folder / "pom.xml"
+        if not (stamp.is_file() and stamp.read_bytes() == pom.read_bytes()):
+            _fetch(pom, folder)
+    return folder
+
+
+def _fetch(pom: Path, folder: Path) -> None:
     fresh = Path(tempfile.mkdtemp(dir=folder.parent))
     command = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -59,7 +66,6 @@ def jars(pom: Path, folder: Path | None = None) -> Path:
     shutil.copy(pom, fresh / "pom.xml")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.rename(folder)
-    return folder
 
 
 MEASURED = (
