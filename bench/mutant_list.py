@@ -25,6 +25,7 @@ EPOCHS = ("tests/streams/test_simulation.py::test_each_writer_has_an_epoch_of_it
 FEEDBACK = ("tests/replay/backtest/test_feedback.py",)
 TRUTH = ("tests/replay/backtest/test_truth.py",)
 BACKTEST = ("tests/replay/backtest/test_backtest.py",)
+CAUSES = ("tests/replay/backtest/test_causes.py",)
 
 
 @dataclass(frozen=True)
@@ -479,7 +480,7 @@ MUTANTS = (
     Mutant(
         "what a cause takes back is not minimal", "L8", "replay/backtest/causes.py",
         "            covered = [mask for smaller, mask in found if smaller < undone]\n",
-        "            covered = list[Mask]()\n", BACKTEST,
+        "            covered = list[Mask]()\n", CAUSES,
     ),
     Mutant(
         "a verdict that is to come counts as in", "L8", "replay/backtest/development.py",
