@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo live test test-gpu check package quick soak soak-live chaos kills mutants bench clean
 .DEFAULT_GOAL := help
@@ -25,14 +26,14 @@ live: $(READY)  ## the live path on a real broker (needs Java and Maven): worker
 	$(BIN)/python -m sekisho live
 
 test: $(READY)  ## all tests, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(IN_TWO)
 
 test-gpu: $(READY)  ## the GPU's tests, on a machine that has one (installs sekisho[gpu])
 	$(BIN)/python -m pip install --quiet --editable '.[gpu]'
 	SEKISHO_REQUIRE_GPU=1 $(BIN)/python -m pytest tests/features/test_gpu.py tests/features/test_windows.py tests/sekisho/test_backends.py
 
 quick: $(READY)  ## the tests to run before each commit
-	$(BIN)/python -m pytest -x --numprocesses 2 --dist loadfile --ignore=tests/laws
+	$(BIN)/python -m pytest -x $(IN_TWO) --ignore=tests/laws
 
 check: $(READY)  ## what continuous integration runs: style, types, import rules
 	$(BIN)/ruff check .

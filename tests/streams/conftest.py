@@ -11,6 +11,11 @@ from sekisho.testing.kafka import REQUIRE, KafkaBroker, missing
 _names = count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for brokers begins first, so that two processes of tests end together."""
+    items.sort(key=lambda item: "/streams/" not in item.path.as_posix())
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
     lacking = missing()
