@@ -10,7 +10,7 @@ from pathlib import Path
 from features.schema import Field
 from replay.files import json_lines, opened
 from replay.sources import csv_header, format_of, parquet
-from sekisho.wire.plan import json_path
+from sekisho.wire.plan import column_names, json_path
 
 _LINES = 100  # of JSON, whose keys are told
 _BLOCK_BYTES = 16 << 20
@@ -39,10 +39,9 @@ def _keys(line: bytes) -> Sequence[str]:
 
 def has_column(file: Path, field: Field) -> bool:
     """Whether a file may hold values of a field: a table by its columns, JSON lines where the key stands in any."""
-    path = json_path(field)
     if ".jsonl" not in format_of(file):
-        return not {field.source, ".".join(path), path[0], field.name}.isdisjoint(columns_of(file))
-    key = json.dumps(path[-1])
+        return not set(column_names(field)).isdisjoint(columns_of(file))
+    key = json.dumps(json_path(field)[-1])
     return "\\" in key or _holds(file, key.encode())  # what is escaped may be written in many ways
 
 

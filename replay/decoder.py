@@ -21,7 +21,7 @@ from sekisho.records import read_records
 from sekisho.wire.controls import Fault, decode_control, is_control
 from sekisho.wire.dead_letters import DeadLetters
 from sekisho.wire.json_decode import decode_json
-from sekisho.wire.plan import WirePlan, json_path
+from sekisho.wire.plan import WirePlan, column_names
 from sekisho.wire.reasons import TOO_BIG, TORN
 from sekisho.wire.table_decode import decode_table, missing, row_bytes
 
@@ -37,11 +37,7 @@ class Decoder:
     @property
     def columns(self) -> set[str]:
         """Every column of a table that a field may be read from."""
-        return {
-            name
-            for field in self.plan.sources
-            for name in (field.source, ".".join(json_path(field)), field.name, json_path(field)[0])
-        }
+        return {name for field in self.plan.sources for name in column_names(field)}
 
     def table(self, table: pa.Table, topic: str, offset: Ints, file: str) -> tuple[Batch, tuple[bytes, ...]]:
         """Events and dead letters (JSON lines) of a table whose rows stand at `offset` (int64[n]) of the file."""

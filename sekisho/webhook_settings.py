@@ -170,9 +170,8 @@ class _Table:
             self.wrong("filter", "must be a SQL condition, as in outcome = 'decline'")
             return ""
         if value.strip():
-            from sekisho.alert_filter import (
-                AlertFilter,
-            )  # here: it brings the kernels, and settings are read for a --help
+            # Here, as it brings the kernels, and settings are imported for a --help, too.
+            from sekisho.alert_filter import AlertFilter
 
             try:
                 AlertFilter(value)

@@ -68,11 +68,8 @@ def _fetch(pom: Path, folder: Path) -> None:
     fresh.rename(folder)
 
 
-MEASURED = (
-    "-Xmx1g",
-    "-Xms1g",
-    "-XX:+UseParallelGC",
-)  # the heap that Kafka's own script gives it, all of it from the start
+# The heap that Kafka's own script gives it, all of it from the start.
+MEASURED = ("-Xmx1g", "-Xms1g", "-XX:+UseParallelGC")
 
 
 @dataclass
@@ -238,11 +235,8 @@ class KafkaBroker:
             **self.settings,
         }
         properties.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), "utf-8")
-        command = [
-            *self._java("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-            "kafka.tools.StorageTool",
-            "format",
-        ]
+        command = self._java("-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        command += ["kafka.tools.StorageTool", "format"]
         command += ["-t", self.cluster_id, "-c", str(properties), *self.format_options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -84,6 +84,12 @@ def plan_wire(
     )  # fmt: skip
 
 
+def column_names(field: Field) -> tuple[str, ...]:
+    """The columns of a table that a field may be read from: its source, `a.b` of `$.a.b`, its own name, a struct a."""
+    path = json_path(field)
+    return field.source, ".".join(path), field.name, path[0]
+
+
 def json_path(source: Field) -> tuple[str, ...]:
     """The keys that lead to a field: `$.a.b` or one plain key."""
     text = source.source or source.name
