@@ -2,7 +2,7 @@
 
 python -m bench.live --rate 5000 --seconds 20                 # from producing to a read_committed reader
 python -m bench.live --rate 0 --payments 100000               # a backlog, as fast as it goes
-python -m bench.live --rate 5000 --delivery at-least-once --partitions 1 --pack standard
+python -m bench.live --rate 5000 --delivery at-least-once --inputs 1 --pack standard
 
 Broker, worker, producer and reader are processes of their own. A decision keeps its event's key, and the key is the
 time at which the event was handed to the producer, so a decision tells its own latency.
@@ -51,7 +51,8 @@ control = "{name}-control"
 packs = "{name}-packs"
 events = "{name}-events"
 replication = 1
-partitions = {partitions}
+input_partitions = {inputs}
+output_partitions = {outputs}
 input_retention_days = 3650
 [lane]
 name = "{name}"
@@ -105,23 +106,26 @@ def read(bootstrap: str, topic: str, count: int, across: int, pipe: Connection) 
 
 
 def worker_on(
-    broker: KafkaBroker, folder: Path, name: str, pack: Path, delivery: str, partitions: int = PARTITIONS
+    broker: KafkaBroker, folder: Path, name: str, pack: Path, delivery: str, inputs: int = PARTITIONS, outputs: int = 1
 ) -> WorkerProcess:
     """A worker that has not started yet, and its topics: `payments`, and those with its name."""
-    text = SETTINGS.format(pack=pack, name=name, bootstrap=broker.bootstrap, partitions=partitions, delivery=delivery)
+    counts = {"inputs": inputs, "outputs": outputs}
+    text = SETTINGS.format(pack=pack, name=name, bootstrap=broker.bootstrap, delivery=delivery, **counts)
     worker = WorkerProcess(folder, name, text)
     create_topics(load_settings(worker.config), log_append=False)
     return worker
 
 
-def latency(worker: WorkerProcess, broker: KafkaBroker, payments: Payments, rate: float, across: int) -> None:
+def latency(
+    worker: WorkerProcess, broker: KafkaBroker, payments: Payments, rate: float, inputs: int, outputs: int
+) -> None:
     """Produce at a rate; print the latencies of all but the first seconds."""
     worker.start()
     worker.wait(lambda status: status.get("phase") == "active")
     n, spawn = len(payments), multiprocessing.get_context("spawn")
     mine, theirs = spawn.Pipe()
-    reader = spawn.Process(target=read, args=(broker.bootstrap, f"{worker.name}-decisions", n, across, theirs))
-    producer = spawn.Process(target=produce, args=(broker.bootstrap, payments, rate, "payments", across))
+    reader = spawn.Process(target=read, args=(broker.bootstrap, f"{worker.name}-decisions", n, outputs, theirs))
+    producer = spawn.Process(target=produce, args=(broker.bootstrap, payments, rate, "payments", inputs))
     reader.start()
     time.sleep(1.0)
     assert broker.process is not None
@@ -155,7 +159,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--payments", type=int, default=100_000, help="of a backlog")
     parser.add_argument("--delivery", default="exactly-once", choices=["exactly-once", "at-least-once"])
-    parser.add_argument("--partitions", type=int, default=PARTITIONS, help="of every topic")
+    parser.add_argument("--inputs", type=int, default=PARTITIONS, help="partitions of the payments' topic")
+    parser.add_argument("--outputs", type=int, default=1, help="partitions of decisions, alerts and dead letters")
     parser.add_argument("--pack", default="card_payments", choices=["card_payments", "standard"])
     options = parser.parse_args()
     count = int(options.rate * (options.seconds + WARM_S)) if options.rate else options.payments
@@ -163,14 +168,15 @@ def main() -> None:
         folder = Path(name)
         pack, payments = workload_of(options.pack, count, folder)
         size = sum(len(value) for value, _ in payments) / len(payments)
-        what = f"{len(payments):,} payments of {size:.0f} bytes, partitions: {options.partitions}"
+        across = f"partitions: {options.inputs} in, {options.outputs} out"
+        what = f"{len(payments):,} payments of {size:.0f} bytes, {across}"
         print(f"{options.delivery}, {what}", flush=True)
-        worker = worker_on(broker, folder, "bench", pack, options.delivery, options.partitions)
+        worker = worker_on(broker, folder, "bench", pack, options.delivery, options.inputs, options.outputs)
         try:
             if options.rate:
-                latency(worker, broker, payments, options.rate, options.partitions)
+                latency(worker, broker, payments, options.rate, options.inputs, options.outputs)
             else:
-                produce(broker.bootstrap, payments, 0, across=options.partitions)
+                produce(broker.bootstrap, payments, 0, across=options.inputs)
                 spent = backlog(worker, len(payments))
                 cpu_us = 1e6 * spent.cpu_s / spent.events
                 print(f"throughput: {spent.events / spent.wall_s:,.0f} payments/s; CPU {cpu_us:.1f} us a payment")

@@ -96,7 +96,7 @@ class Stream:
     def _read(self) -> None:
         config = {"group.id": "bench", "isolation.level": "read_committed", "fetch.wait.max.ms": 10}
         consumer = Consumer({"bootstrap.servers": self.bootstrap, **config, **SOON})
-        consumer.assign([TopicPartition(f"{NAME}-decisions", k, OFFSET_END) for k in range(PARTITIONS)])
+        consumer.assign([TopicPartition(f"{NAME}-decisions", 0, OFFSET_END)])
         while not self.ends.is_set():
             raw = consumer.consume(1000, 0.005)
             now = time.monotonic()
@@ -203,7 +203,7 @@ def run(folder: Path, events: int, rate: float) -> None:
     with KafkaBroker.start(folder / "broker", java=MEASURED) as broker, (folder / "world.jsonl").open("rb") as file:
         lines = (line.rstrip(b"\n") for line in file)
         pack = shipped_pack("card_payments")
-        named = {"name": NAME, "partitions": PARTITIONS, "delivery": "exactly-once"}
+        named = {"name": NAME, "inputs": PARTITIONS, "outputs": 1, "delivery": "exactly-once"}
         text = SETTINGS.format(pack=pack, bootstrap=broker.bootstrap, **named)
         worker = WorkerProcess(folder, NAME, f"{text}snapshot_every_s = {SNAPSHOT_EVERY_S}\n")
         create_topics(load_settings(worker.config), log_append=False)

@@ -52,7 +52,7 @@ bootstrap = "{bootstrap}"
 input = ["payments"]
 journal = "{journal}"
 replication = 1
-partitions = 4
+input_partitions = 4
 input_retention_days = 3650
 [lane]
 snapshot_every_s = 15

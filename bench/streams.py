@@ -47,7 +47,7 @@ def streams_job(workload: Workload, repeats: int) -> list[Table]:
         produce_by_card(broker, workload, log)
 
         def ours() -> Spent:
-            worker = worker_on(broker, folder, f"sekisho-{next(rounds)}", pack, "exactly-once")
+            worker = worker_on(broker, folder, f"sekisho-{next(rounds)}", pack, "exactly-once", outputs=PARTITIONS)
             try:
                 return backlog(worker, log.num_rows)
             finally:

@@ -118,7 +118,7 @@ class Contender:
         self, folder: Path, broker: KafkaBroker, delivers: str, pack: Path, rounds: Sequence[Payments], hooks: str
     ) -> None:
         self.broker, self.name, self.rounds = broker, f"by-{delivers}", list(rounds)
-        values = {"pack": pack, "bootstrap": broker.bootstrap, "partitions": PARTITIONS}
+        values = {"pack": pack, "bootstrap": broker.bootstrap, "inputs": PARTITIONS, "outputs": 1}
         text = SETTINGS.format(**values, name=self.name, delivery="exactly-once")
         text = text.replace('"payments"', f'"{self.name}-payments"')
         text = text.replace("replication", TOPICS.format(name=self.name), 1) + ("" if delivers == "nobody" else hooks)

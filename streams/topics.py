@@ -50,11 +50,11 @@ def wanted_topics(settings: Settings, log_append: bool = True) -> tuple[TopicSpe
     # The journal says how the inputs were ordered, so it outlives them.
     journal = kept | {"retention.ms": str((topics.input_retention_days + 7) * _DAY_MS)}
     compacted = replicas | {"cleanup.policy": "compact"}
-    several = [(name, inputs) for name in topics.input]
-    several += [(name, outputs) for name in (topics.decisions, topics.alerts, topics.dead_letters)]
-    several += [(topics.undelivered, outputs)] if settings.webhooks else []
+    written = [topics.decisions, topics.alerts, topics.dead_letters]
+    written += [topics.undelivered] if settings.webhooks else []
     return (
-        *(TopicSpec(name, topics.partitions, topics.replication, configs) for name, configs in several),
+        *(TopicSpec(name, topics.input_partitions, topics.replication, inputs) for name in topics.input),
+        *(TopicSpec(name, topics.output_partitions, topics.replication, outputs) for name in written),
         # What people said stands nowhere else, so it is kept for ever; one partition keeps its order.
         TopicSpec(topics.events, 1, topics.replication, kept | _LOG_CLOCK | {"retention.ms": _FOR_EVER}, single=True),
         TopicSpec(topics.journal, 1, topics.replication, journal, single=True),

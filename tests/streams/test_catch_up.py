@@ -71,7 +71,7 @@ def test_event_times_are_no_more_out_of_order_than_without_the_absence(broker: K
         settings = settings_for(broker.bootstrap, prefix + name)
         settings = replace(
             settings,
-            topics=replace(settings.topics, partitions=len(SHARES)),
+            topics=replace(settings.topics, input_partitions=len(SHARES)),
             lane=replace(settings.lane, batch_events=256, buffer_events=1_000),
         )
         create_topics(settings, log_append=False)  # timestamps of ten minutes, sent in one

@@ -32,7 +32,8 @@ bootstrap = "{bootstrap}"
 """
     + TOPICS_TOML
     + """\
-partitions = 3
+input_partitions = 3
+output_partitions = 3
 replication = 1
 [lane]
 name = "{prefix}lane"

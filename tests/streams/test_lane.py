@@ -21,7 +21,8 @@ SESSION_MS = 1500
 
 def settings_for(bootstrap: str, prefix: str, delivery: str = "exactly-once") -> Settings:
     names = {key: prefix + key for key in ("decisions", "alerts", "journal", "control", "packs", "events")}
-    topics = TopicSettings((prefix + "payments",), dead_letters=prefix + "dead", **names, partitions=3, replication=1)
+    counts = {"input_partitions": 3, "output_partitions": 3, "replication": 1}
+    topics = TopicSettings((prefix + "payments",), dead_letters=prefix + "dead", **names, **counts)
     lane = LaneSettings(prefix + "lane", delivery, session_timeout_ms=SESSION_MS)
     return Settings(Path(), Path(), KafkaSettings(bootstrap), topics, lane, WebSettings())
 
