@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import click
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from sekisho.labels import LabelEvent
     from sekisho.pack import Pack
     from streams.events import EventDesk
-
-_PATIENCE_S = 5.0
-_T = TypeVar("_T")
 
 
 class _Time(click.ParamType):
@@ -291,36 +288,18 @@ def running_pack(desk: EventDesk) -> Pack:
 
     from sekisho.load import load_pack
     from sekisho.pack_records import write_files
+    from streams.desk import patiently
     from streams.pack_requests import PackDesk
 
     own = load_pack(desk.settings.pack)
-
-    def named() -> tuple[str, Mapping[str, bytes]] | None:
-        with PackDesk(desk.settings) as packs:
-            last = packs.last()
-            files = packs.shelf().files(last.pack) if last is not None and last.pack != own.hash else None
-        return None if last is None or files is None else (last.pack, files)
-
-    found = _patiently(named)
-    if found is None:
+    with PackDesk(desk.settings) as packs:
+        last = patiently(packs.last)
+        files = patiently(packs.shelf).files(last.pack) if last is not None and last.pack != own.hash else None
+    if last is None or files is None:
         return own
     with tempfile.TemporaryDirectory() as folder:
-        write_files(found[1], Path(folder) / found[0])
-        return load_pack(Path(folder) / found[0])
-
-
-def _patiently(ask: Callable[[], _T]) -> _T:
-    """Ask again for a while where the cluster does not answer, as when a partition changes its leader."""
-    from streams.broker import BrokerError
-
-    deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            return ask()
-        except BrokerError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
+        write_files(files, Path(folder) / last.pack)
+        return load_pack(Path(folder) / last.pack)
 
 
 def _end(at_us: int) -> str:

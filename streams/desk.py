@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from sekisho.errors import SekishoError
 from sekisho.settings import Settings
 from streams.broker import BrokerError
 from streams.client import KafkaBroker
+
+_PATIENCE_S = 5.0
+_T = TypeVar("_T")
 
 
 class Desk:
@@ -29,3 +34,15 @@ class Desk:
 def unanswered(error: BrokerError) -> SekishoError:
     """What a user is told of a cluster that does not answer, or refuses."""
     return SekishoError(str(error), "look at [kafka] in the settings and at the brokers")
+
+
+def patiently(ask: Callable[[], _T]) -> _T:
+    """Ask again for a while where the cluster does not answer, as when a partition changes its leader."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except BrokerError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)

@@ -14,7 +14,7 @@ from sekisho.errors import SekishoError
 from sekisho.journal import JournalRecord, decode
 from sekisho.pack_records import PackShelf, Record, Stamp, pack_entries, request_entry
 from streams.broker import Partition, Send
-from streams.desk import Desk
+from streams.desk import Desk, patiently
 from streams.scoring import PackScorer
 from streams.warm_up import demand_enough
 from streams.warming import beginning
@@ -73,7 +73,7 @@ class PackDesk(Desk):
         """Wait for what becomes of a request, in words. Raises SekishoError when it is refused."""
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
-            last, shelf = self.last(), self.shelf()
+            last, shelf = patiently(self.last), patiently(self.shelf)
             if last is not None and last.pack == pack:
                 return f"decides since batch {last.since}"
             refusal = shelf.refused.get(pack, {})
