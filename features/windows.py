@@ -8,9 +8,8 @@ threads they run.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from features.distincts import ENTRY, grow_distinct
 from features.hashing import KNOWN_KEY, secret_of
 from features.intern import FOREVER, NEWEST, SLOT, rehash
 from features.sheet import HANDLE_BITS, VALID, Bytes, Ints, Sheet, Slot
+from features.threads import side_by_side
 from features.window_kernel import BLOCK, Events, run_store, scratch_words
 from features.window_plan import Program, StorePlan, WindowPlan, plan_windows
 
@@ -130,17 +130,8 @@ def advance(
     def run(number: int) -> None:
         state.stores[number] = _run(plan.stores[number].program, state.stores[number], events, event_time.row)
 
-    if threads > 1 and len(plan.stores) > 1:
-        list(_pool(threads).map(run, range(len(plan.stores))))
-    else:
-        for number in range(len(plan.stores)):
-            run(number)
+    side_by_side(threads, sheet.n, [partial(run, number) for number in range(len(plan.stores))])
     _append_texts(plan, state, sheet)
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="windows")
 
 
 def _owned(array: np.ndarray) -> np.ndarray:

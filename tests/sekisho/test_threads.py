@@ -1,11 +1,13 @@
 """Parts of a batch on threads of their own."""
 
+import threading
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from features.threads import in_parts
+from features.threads import in_parts, side_by_side
 from sekisho.compile import compile_pack
 from sekisho.decider import Decider
 from sekisho.load import load_pack
@@ -27,6 +29,15 @@ def test_a_part_that_fails_is_not_passed_over() -> None:
     """An error on another thread is the caller's."""
     with pytest.raises(ZeroDivisionError):
         in_parts(2, 1000, lambda start, stop: 1 // (500 - start))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_job_is_done_once_and_in_its_place(threads: int) -> None:
+    """Whoever takes a job, what it gives stands where the job stood; jobs over few rows stay with the caller."""
+    here = threading.current_thread()
+    for jobs in range(9):
+        assert side_by_side(threads, 1000, [partial(pow, 2, k) for k in range(jobs)]) == [2**k for k in range(jobs)]
+        assert side_by_side(threads, 255, [threading.current_thread] * jobs) == [here] * jobs
 
 
 def test_threads_change_no_byte(tmp_path: Path) -> None:
