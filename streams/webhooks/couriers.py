@@ -6,6 +6,7 @@ Time and chance come from outside, so that a test's hour takes no time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -50,10 +51,9 @@ class SystemClock:
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
         """Until the event is set, at most so long."""
-        try:
-            await asyncio.wait_for(event.wait(), seconds)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
 
 
 class Sends(Protocol):
@@ -72,6 +72,7 @@ class Courier:
     def __init__(self, outbox: Outbox, sender: Sends, clock: Clock) -> None:
         self.outbox, self.sender, self.clock = outbox, sender, clock
         self.news = asyncio.Event()
+        self._wakes_at_s = 0.0
         self._tries: set[asyncio.Task[None]] = set()
 
     def take(self, items: list[tuple[Item, int]], next_offset: int) -> None:
@@ -93,24 +94,39 @@ class Courier:
             while True:
                 now = self.clock.now()
                 for item in self.outbox.ready(now):
-                    task = asyncio.create_task(self._try(item))
-                    self._tries.add(task)
-                    task.add_done_callback(self._tries.discard)
+                    self._begin(item)
                 self.news.clear()
-                await self.clock.wait(self.news, self.outbox.wake_s(now))
+                wake_s = self.outbox.wake_s(now)
+                self._wakes_at_s = now + wake_s
+                await self.clock.wait(self.news, wake_s)
         finally:
             for task in self._tries:
                 task.cancel()
             await self.sender.close()
 
-    async def _try(self, item: Item) -> None:
+    def _begin(self, item: Item) -> None:
+        task = asyncio.create_task(self._call(item))
+        self._tries.add(task)
+        task.add_done_callback(self._tries.discard)
+
+    async def _call(self, item: Item | None) -> None:
+        """Try one, then what is due in its place: a queue is worked off without waking the courier for each."""
+        while item is not None:
+            self.outbox.landed(item, await self._answer(item), self.clock.now(), self.clock.chance())
+            now = self.clock.now()
+            due = self.outbox.ready(now)
+            item = due[0] if due else None
+            for other in due[1:]:
+                self._begin(other)
+            if now + self.outbox.wake_s(now) < self._wakes_at_s:
+                self.news.set()
+
+    async def _answer(self, item: Item) -> Answer:
         assert item.message is not None
         try:
-            answer = await self.sender.send(item.message, self.clock.now())
+            return await self.sender.send(item.message, self.clock.now())
         except Exception as error:  # a mistake of ours must neither lose the item nor stop the others
-            answer = Answer(None, f"the call failed here ({type(error).__name__})")
-        self.outbox.landed(item, answer, self.clock.now(), self.clock.chance())
-        self.news.set()
+            return Answer(None, f"the call failed here ({type(error).__name__})")
 
 
 class Office(Protocol):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
+from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Any
 
 from sekisho.webhook_settings import Webhook
@@ -71,6 +73,8 @@ class Outbox:
     given_up: list[Undelivered] = field(default_factory=list)
     changed: bool = True
     _flying: set[int] = field(default_factory=set)
+    _waiting: list[tuple[float, int]] = field(default_factory=list)  # a heap of (due_s, offset); may hold some given up
+    _expiry_s: float = inf  # nothing that waits has to be given up before
     _tokens: float = 1.0
     _filled_s: float = 0.0
 
@@ -87,9 +91,12 @@ class Outbox:
         """A message from the topic: a new one, or the content of an item that a restart has left without."""
         known = self.items.get(item.offset)
         if known is not None:
-            known.message = item.message
+            if known.message is None:
+                known.message = item.message
+                self._wait(known)
             return
         self.items[item.offset] = item
+        self._wait(item)
         self.next_offset = next_offset
         self.changed = True
 
@@ -104,16 +111,18 @@ class Outbox:
 
     def ready(self, now_s: float) -> list[Item]:
         """What is to be sent now; each of them is in flight until it has landed."""
-        self._expire(now_s)
-        waiting = [item for item in self.items.values() if item.message and item.offset not in self._flying]
+        if self.gone or now_s >= self._expiry_s:
+            self._expire(now_s)
         sent: list[Item] = []
         if self.breaker.open:
-            if waiting and not self._flying and now_s >= max(self.breaker.probe_s, self.paused_s):
-                sent = [min(waiting, key=lambda item: item.tries)]  # not the one that may be to blame
+            if not self._flying and now_s >= max(self.breaker.probe_s, self.paused_s):
+                sent = self._probe()
         elif now_s >= self.paused_s:
-            due = sorted((item for item in waiting if item.due_s <= now_s), key=lambda item: (item.due_s, item.offset))
-            sent = due[: self._allowed(now_s)]
-        self._flying |= {item.offset for item in sent}
+            allowed = self._allowed(now_s)
+            while len(sent) < allowed and self._first_due_s() <= now_s:
+                sent.append(self.items[heappop(self._waiting)[1]])
+            self._tokens -= len(sent)
+        self._flying.update(item.offset for item in sent)
         return sent
 
     def landed(self, item: Item, answer: Answer, now_s: float, chance: float) -> None:
@@ -140,22 +149,23 @@ class Outbox:
         else:
             self.paused_s = max(self.paused_s, now_s + pause)
             self.breaker = self.breaker.failed(now_s, chance)
+        if item.offset in self.items:
+            self._wait(item)
 
     def wake_s(self, now_s: float) -> float:
         """In how many seconds to ask again, if nothing happens meanwhile; at most a minute."""
-        waiting = [item for item in self.items.values() if item.message and item.offset not in self._flying]
-        if not waiting:
+        first_s = self._first_due_s()
+        if first_s == inf:
             return 60.0
-        expiry = min(item.since_s for item in waiting) + self.webhook.give_up_after_h * 3600
         if self.breaker.open:
-            due = max(self.breaker.probe_s, self.paused_s) if not self._flying else expiry
+            due = max(self.breaker.probe_s, self.paused_s) if not self._flying else inf
+        elif len(self._flying) >= self.webhook.parallel:
+            due = inf
         else:
-            due = max(min(item.due_s for item in waiting), self.paused_s)
+            due = max(first_s, self.paused_s)
             if self.webhook.rate_per_s and self._tokens < 1:
                 due = max(due, now_s + (1 - self._tokens) / self.webhook.rate_per_s)
-            if len(self._flying) >= self.webhook.parallel:
-                due = expiry
-        return max(0.001, min(60.0, min(due, expiry) - now_s))
+        return max(0.001, min(60.0, min(due, self._expiry_s) - now_s))
 
     def to_json(self) -> dict[str, Any]:
         """All that must outlive a crash."""
@@ -184,26 +194,51 @@ class Outbox:
             return free
         self._tokens = min(float(rate), self._tokens + (now_s - self._filled_s) * rate) if self._filled_s else 1.0
         self._filled_s = now_s
-        waiting = sum(item.due_s <= now_s and item.offset not in self._flying for item in self.items.values())
-        begun = min(free, int(self._tokens), waiting)
-        self._tokens -= begun
-        return begun
+        return min(free, int(self._tokens))
+
+    def _wait(self, item: Item) -> None:
+        """One that has its message and is not in flight waits until it is due."""
+        heappush(self._waiting, (item.due_s, item.offset))
+        self._expiry_s = min(self._expiry_s, item.since_s + self._give_up_after_s)
+
+    def _first_due_s(self) -> float:
+        """When the first of those that wait is due; infinite where nothing waits."""
+        while self._waiting and self._waiting[0][1] not in self.items:
+            heappop(self._waiting)
+        return self._waiting[0][0] if self._waiting else inf
+
+    def _probe(self) -> list[Item]:
+        """The one to try a receiver with that fails: not the one that may be to blame."""
+        if self._first_due_s() == inf:
+            return []
+        item = min((self.items[k] for _, k in self._waiting if k in self.items), key=lambda item: item.tries)
+        self._waiting.remove((item.due_s, item.offset))
+        heapify(self._waiting)
+        return [item]
 
     def _recovered(self, now_s: float) -> None:
         """A receiver that answers again is given at once what it has failed to take."""
         if self.breaker.open:
             for item in self.items.values():
                 item.due_s = now_s
+            self._waiting = sorted((now_s, offset) for _, offset in self._waiting)
         self.breaker, self.gone, self.paused_s = Breaker(), "", 0.0
 
+    @property
+    def _give_up_after_s(self) -> float:
+        return self.webhook.give_up_after_h * 3600.0
+
     def _expire(self, now_s: float) -> None:
-        hours = self.webhook.give_up_after_h
+        """Give up what nobody wants or has wanted for too long. What is in flight has its last chance."""
+        self._expiry_s = inf
         for item in [item for item in self.items.values() if item.message and item.offset not in self._flying]:
             if self.is_gone and not item.again:
                 self._give_up(item, "the receiver answered 410 before: it wants no more calls")
-            elif now_s - item.since_s >= hours * 3600:
+            elif now_s - item.since_s >= self._give_up_after_s:
                 last = f"the last try: {item.problem}" if item.problem else "it was never tried, as others failed"
-                self._give_up(item, f"not delivered within {hours} h; {last}")
+                self._give_up(item, f"not delivered within {self.webhook.give_up_after_h} h; {last}")
+            else:
+                self._expiry_s = min(self._expiry_s, item.since_s + self._give_up_after_s)
 
     def _give_up(self, item: Item, reason: str) -> None:
         del self.items[item.offset]

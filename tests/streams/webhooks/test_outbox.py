@@ -1,6 +1,7 @@
 """The outbox by itself: retries, breaker, pauses, rate, limits, what is kept; and what customers are given."""
 
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_crash_at_any_point_loses_nothing(seed: int) -> None:
             box = Outbox.from_json(webhook(give_up_after_h=1), json.loads(saved))
             assert box.ready(now) == [] and all(item.message is None for item in box.items.values())
             for offset, item in box.items.items():
-                item.message = message_of("case-tool", "internal", offset, [make_alert(offset)])
+                box.take(replace(item, message=message_of("case-tool", "internal", offset, [make_alert(offset)])), 0)
     assert delivered | lost | set(box.items) | set(range(box.next_offset, on_topic)) == set(range(on_topic))
     assert len(delivered) > 300
 
