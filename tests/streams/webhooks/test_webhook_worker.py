@@ -42,6 +42,7 @@ bootstrap = "{bootstrap}"
 """
     + TOPICS_TOML
     + """\
+output_partitions = 4
 replication = 1
 [lane]
 name = "{prefix}lane"
@@ -111,7 +112,7 @@ class Bank:
     """Writes alerts as the lane does: in transactions, some of which are aborted."""
 
     def __init__(self, settings: Settings) -> None:
-        self.topic, self.count = settings.topics.alerts, 0
+        self.topic, self.partitions, self.count = settings.topics.alerts, settings.topics.output_partitions, 0
         client = {"bootstrap.servers": settings.kafka.bootstrap, "transactional.id": self.topic}
         self.producer = Producer({**client, "retry.backoff.ms": 1, "retry.backoff.max.ms": 5, "linger.ms": 0})
         self.producer.init_transactions(30)
@@ -121,7 +122,7 @@ class Bank:
         self.producer.begin_transaction()
         for k in range(self.count, self.count + count):
             value = raw_alert(k) if commit else b'{"aborted":true}'
-            self.producer.produce(self.topic, value, str(k).encode(), partition=k % 4)
+            self.producer.produce(self.topic, value, str(k).encode(), partition=k % self.partitions)
         if not commit:
             self.producer.flush(10)
             self.producer.abort_transaction(10)
