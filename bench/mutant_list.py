@@ -148,8 +148,8 @@ MUTANTS = (
         "np.lexsort((which, source))", "np.lexsort((-which, source))", INTAKE,
     ),
     Mutant(
-        "unknown is no_hit", "L7", "rules/evaluate.py",
-        "UNKNOWN if known == NULL else FAILED", "NO_HIT if known == NULL else FAILED", RULES,
+        "unknown is no_hit", "L7", "features/vm.py",
+        "UNKNOWN if known == NULL else FAILED", "0 if known == NULL else FAILED", RULES,
     ),
     Mutant(
         "an attack that comes late is no group", "L4", "rules/alerts.py",

@@ -109,6 +109,10 @@ class Builder:
         self.written.add(slot.row)
         self.node(vm.STORE, node, b=slot.row, p=rows_of(slot.type))
 
+    def answer(self, node: int, slot: Slot) -> None:
+        self.written.add(slot.row)
+        self.node(vm.ANSWER, node, b=slot.row)
+
     def widen(self, node: int, type: Type) -> int:
         return node if type.wide else self.node(vm.WIDEN, node, rows=2)
 
@@ -182,7 +186,7 @@ class Registers:
     def _encode(self, k: int, node: Node) -> tuple[int, ...]:
         """The row of code. A destination never shares a register with an argument, so loops can be vectorised."""
         at = [self._at[arg] for arg in node.args]
-        if node.op == vm.STORE:
+        if node.op in (vm.STORE, vm.ANSWER):
             return (node.op, node.b or 0, at[0], at[0], 0, node.p, 0)
         free = self._free[node.rows]
         self._at[k] = target = free.pop() if free else self._new(node.rows)

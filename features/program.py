@@ -72,6 +72,19 @@ def compile_program(outputs: Sequence[tuple[Expr, Slot]], layout: Layout, lists:
     builder = Builder(layout, lists)
     for expr, slot in outputs:
         builder.store(builder.fit(_node(builder, expr), expr.type, slot.type), slot)
+    return _made(builder)
+
+
+def compile_conditions(conditions: Sequence[tuple[Expr, Slot]], layout: Layout, lists: Mapping[str, int]) -> Program:
+    """The same for conditions of which only the answer is wanted, one byte of `valid` an event: TRUE, UNKNOWN ..."""
+    builder = Builder(layout, lists)
+    for expr, slot in conditions:
+        builder.answer(builder.fit(_node(builder, expr), expr.type, slot.type), slot)
+    return _made(builder)
+
+
+def _made(builder: Builder) -> Program:
+    """The program of what the builder holds."""
     if both := builder.read & builder.written:
         raise ValueError(f"rows {sorted(both)} of the sheet are read and written by one program")
     texts = [(expr, reading.texts) for (expr, _), reading in builder.readings.items()]
@@ -83,7 +96,7 @@ def compile_program(outputs: Sequence[tuple[Expr, Slot]], layout: Layout, lists:
         np.array([node.c for node in constants for _ in range(node.rows)], np.uint8),
         zone_arrays(list(builder.zones)),
         registers.count,
-        compile_program(texts, layout, lists) if texts else None,
+        compile_program(texts, builder.layout, builder.lists) if texts else None,
         np.array([reading.job for reading in builder.readings.values()], np.int64).reshape(-1, 5),
     )
 

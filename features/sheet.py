@@ -23,6 +23,9 @@ NULL = 0  # missing, unknown, late
 VALID = 1
 ERROR = 2  # NULL because a computation overflowed: flagged and counted (law L7)
 
+# How a condition turns out, one byte in `valid` of a row whose cells mean nothing.
+ANSWERS = FALSE, TRUE, UNKNOWN, FAILED = 0, 1, 2, 3
+
 # How an event meets the windows (written by step(), read by the window engine).
 ENTERS = 0  # accepted: sees its windows, and is seen by later events
 DEGRADED = 1  # too late or from the future: all window values NULL, enters no state

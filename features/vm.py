@@ -16,7 +16,7 @@ import numpy.typing as npt
 from features import civil
 from features.kernel import bare, inner
 from features.lists import is_listed
-from features.sheet import ERROR, NULL, VALID, Bytes, Doubles, Ints
+from features.sheet import ERROR, FAILED, NULL, UNKNOWN, VALID, Bytes, Doubles, Ints
 from features.shims import (
     MIN_I64,
     POW10_HI,
@@ -43,6 +43,7 @@ BLOCK = 256
 (
     LOAD,  # a: row of the sheet; p: how many rows
     STORE,  # dst: row of the sheet; p: how many rows
+    ANSWER,  # dst: row of the sheet's validity, where one byte says how a condition turned out, see features.sheet
     # logic; `rows` is 1, or 2 for wide values
     AND, OR, NOT, IS_NULL,
     SELECT,  # a: condition; b, c: values; p: rows
@@ -80,7 +81,7 @@ BLOCK = 256
     CYCLE,  # (a // p + b) % q + c
     CIVIL,  # p: a part of features.civil
     BOUNDARIES,  # p: unit; how many of its boundaries lie between a and b
-) = range(59)  # fmt: skip
+) = range(60)  # fmt: skip
 
 _HUGE = 2.0**127
 _LARGEST = 1.7976931348623157e308
@@ -110,6 +111,13 @@ def _copy(
         value[i] = from_value[i]
     for i in range(m):
         known[i] = from_known[i]
+
+
+@inner
+def _answer(said: Bytes, cells: Ints, valid: Bytes, a: int, m: int) -> None:
+    for i in range(m):
+        known = valid[a, i]
+        said[i] = np.uint8(cells[a, i] != 0) if known == VALID else UNKNOWN if known == NULL else FAILED
 
 
 @inner
@@ -460,6 +468,8 @@ def run(
             elif op == STORE:
                 for j in range(p):
                     _copy(cells, valid, d + j, first, registers, known, a + j, 0, m)
+            elif op == ANSWER:
+                _answer(valid[d, first : first + m], registers, known, a, m)
             elif op <= UNMARK:
                 _logic(op, d, a, b, c, p, m, registers, known)
             elif op <= FLOOR_I64:

@@ -10,27 +10,27 @@ import numpy.typing as npt
 
 from features.kernel import kernel
 from features.lists import ListTables
-from features.program import Program, compile_program
-from features.sheet import NULL, VALID, Bytes, Ints, Layout, Sheet, Slot
+from features.program import Program, compile_conditions
+from features.sheet import ANSWERS, Bytes, Ints, Layout, Sheet, Slot
 from features.types import BOOL
 from rules.records import OUTCOMES, Condition, Rule, RuleSet, ShadowRule
 
 Codes = npt.NDArray[np.int8]
 
 # What a rule answers on an event.
-NO_HIT, HIT, UNKNOWN, FAILED = 0, 1, 2, 3
+NO_HIT, HIT, UNKNOWN, FAILED = ANSWERS
 FOREVER = 2**63 - 1
 STATUS_NAMES = ("no_hit", "hit", "unknown", "error")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Where conditions stand in the sheet, one row a rule, and until when a hit counts.
+    """Where conditions' answers stand in the sheet, m rows one behind the other, and until when a hit counts.
 
-    rows: int64[m].   expires_us: int64[m].
+    expires_us: int64[m].
     """
 
-    rows: Ints
+    rows: slice
     expires_us: Ints
 
 
@@ -90,7 +90,9 @@ def compile_rules(ruleset: RuleSet, layout: Layout, lists: Mapping[str, int], on
         raise TypeError("only live rules have an outcome")
     conditions: tuple[Condition, ...] = (*ruleset.rules, *ruleset.shadows)
     slots = [layout.temporary(BOOL) for _ in conditions]
-    program = compile_program([(rule.when, slot) for rule, slot in zip(conditions, slots, strict=True)], layout, lists)
+    program = compile_conditions(
+        [(rule.when, slot) for rule, slot in zip(conditions, slots, strict=True)], layout, lists
+    )
     live = len(ruleset.rules)
     return CompiledRules(
         program,
@@ -145,40 +147,27 @@ def _asks(rule: Rule) -> tuple[int, int, int, int]:
 
 def _answers(rules: Sequence[Condition], slots: Sequence[Slot]) -> Answers:
     ends = [FOREVER if rule.expires_us is None else rule.expires_us for rule in rules]
-    return Answers(np.array([slot.row for slot in slots], np.int64), np.array(ends, np.int64))
+    first = slots[0].row if slots else 0
+    return Answers(slice(first, first + len(slots)), np.array(ends, np.int64))
 
 
 def _ask(event_time: Slot, answers: Answers, sheet: Sheet, counted: Bytes) -> tuple[Bytes, Ints]:
-    status = np.empty((len(answers.rows), sheet.n), np.uint8)
-    counts = np.zeros((len(answers.rows), 4), np.int64)
-    if len(answers.rows):
-        _statuses(sheet.cells, sheet.valid, event_time.row, answers.rows, answers.expires_us, counted, status, counts)
+    status = sheet.valid[answers.rows].copy()
+    counts = np.zeros((len(status), 4), np.int64)
+    if len(status):
+        _count(sheet.ints(event_time), answers.expires_us, counted, status, counts)
     return status, counts
 
 
 @kernel
-def _statuses(
-    cells: Ints,
-    valid: Bytes,
-    event_time: int,
-    rows: Ints,
-    expires_us: Ints,
-    counted: Bytes,
-    status: Bytes,
-    counts: Ints,
-) -> None:
-    """Conditions to statuses, and their counts. A rule that has expired at the event's own time says NO_HIT."""
+def _count(event_time: Ints, expires_us: Ints, counted: Bytes, status: Bytes, counts: Ints) -> None:
+    """The counts of statuses. A rule that has expired at the event's own time says NO_HIT."""
     n = status.shape[1]
     total = counted.sum()
-    for r in range(len(rows)):
-        row, expires = rows[r], expires_us[r]
-        for i in range(n):
-            known = valid[row, i]
-            answer = np.uint8(cells[row, i] != 0) if known == VALID else UNKNOWN if known == NULL else FAILED
-            status[r, i] = answer
-        if expires != FOREVER:
+    for r in range(len(status)):
+        if expires_us[r] != FOREVER:
             for i in range(n):
-                status[r, i] *= cells[event_time, i] < expires
+                status[r, i] *= event_time[i] < expires_us[r]
         for answer in (HIT, UNKNOWN, FAILED):
             found = 0
             for i in range(n):
