@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import numpy as np
 
 from features.lists import build_lists
 from features.program import compile_program
@@ -46,14 +48,18 @@ class AlertFilter:
         self.answer = self.layout.temporary(BOOL)
         self.program = compile_program([(condition, self.answer)], self.layout, self.lists.index)
 
-    def takes(self, alert: Alert) -> bool:
-        """True where the condition is, and where it overflows: one alert too many is better than one too few."""
-        if not self.sql:
-            return True
-        sheet = sheet_of(self.layout, {name: [value] for name, value in _row(alert).items()})
+    def taken(self, alerts: Sequence[Alert]) -> list[int]:
+        """Indices of the alerts where the condition is true.
+
+        Where it overflows, too: one alert too many is better than one too few.
+        """
+        if not self.sql or not alerts:
+            return list(range(len(alerts)))
+        rows = [_row(alert) for alert in alerts]
+        sheet = sheet_of(self.layout, {name: [row[name] for row in rows] for name in COLUMNS})
         self.program.run(sheet, self.lists)
-        known = sheet.validity(self.answer)[0]
-        return bool(known == ERROR or (known == VALID and sheet.ints(self.answer)[0] == 1))
+        known, answer = sheet.validity(self.answer), sheet.ints(self.answer)
+        return np.flatnonzero((known == ERROR) | ((known == VALID) & (answer == 1))).tolist()
 
 
 def _row(alert: Alert) -> dict[str, Any]:

@@ -5,10 +5,10 @@ The deliveries topic is sorted by every subscriber's sequence, so a number is fo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 
 from streams.broker import Broker, LostRecordsError, Send
+from streams.webhooks.message import json_bytes
 from streams.webhooks.records import Delivery, decode_delivery, encode_delivery
 
 _AT_ONCE = 500
@@ -111,5 +111,4 @@ def _batches(deliveries: Iterable[Delivery], subscriber: str) -> Iterator[list[D
 
 
 def _again(delivery: Delivery, subscriber: str) -> bytes:
-    alert = json.dumps(delivery.alert, ensure_ascii=False, separators=(",", ":")).encode()
-    return encode_delivery({subscriber: delivery.to[subscriber]}, None, alert)
+    return encode_delivery({subscriber: delivery.to[subscriber]}, None, json_bytes(delivery.alert))

@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,6 +32,7 @@ _FOR_CUSTOMERS = (
     "customer_reasons",
 )  # fmt: skip
 Alert = Mapping[str, Any]
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def message_of(subscriber: str, audience: str, first: int, alerts: Sequence[Aler
     else:
         id = stable_id("batch", subscriber, str(first), str(last))
         body = {"type": "alert.batch", "timestamp": items[-1]["timestamp"], **head, "data": items}
-    return Message(id, _bytes(body), tuple(alerts))
+    return Message(id, json_bytes(body), tuple(alerts))
 
 
 def entry(sequence: int, alert: Alert, audience: str) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def entry(sequence: int, alert: Alert, audience: str) -> dict[str, Any]:
 def headers_of(webhook: Webhook, id: str, body: bytes, at_s: float) -> dict[str, str]:
     """The headers of one try. Every live secret signs, so that a receiver may hold the old one or the new one."""
     at, text = datetime.fromtimestamp(int(at_s), UTC), body.decode()
-    signatures = [Signer(secret).sign(id, at, text) for secret in webhook.secrets]
+    signatures = [_signer(secret).sign(id, at, text) for secret in webhook.secrets]
     if webhook.ed25519:
         signed = _private(webhook.ed25519).sign(f"{id}.{int(at_s)}.".encode() + body)
         signatures.append(f"v1a,{base64.b64encode(signed).decode()}")
@@ -90,10 +92,17 @@ def new_key_pair() -> tuple[str, str]:
     return tuple(f"{name}_{base64.b64encode(raw).decode()}" for name, raw in (("whsk", seed), ("whpk", public)))  # type: ignore[return-value]
 
 
-def _bytes(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+def json_bytes(value: object) -> bytes:
+    """A value as all records and bodies of webhooks hold it."""
+    return _ENCODER.encode(value).encode()
 
 
+@cache
+def _signer(secret: str) -> Signer:
+    return Signer(secret)
+
+
+@cache
 def _private(key: str) -> Ed25519PrivateKey:
     """The key of a seed, or of a seed followed by its public key."""
     return Ed25519PrivateKey.from_private_bytes(base64.b64decode(key.removeprefix("whsk_"))[:32])

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sekisho.log import Message as Record
-from streams.webhooks.message import Alert
+from streams.webhooks.message import Alert, json_bytes
 from streams.webhooks.outbox import Undelivered
 
 ROUTER = b"router"
@@ -44,7 +44,7 @@ class Routed:
     def encode(self) -> bytes:
         """As a record."""
         positions = {str(partition): offset for partition, offset in self.positions.items()}
-        return _bytes({"v": 1, "positions": positions, "sequences": dict(self.sequences)})
+        return json_bytes({"v": 1, "positions": positions, "sequences": dict(self.sequences)})
 
     @classmethod
     def decode(cls, raw: bytes) -> Routed:
@@ -58,7 +58,7 @@ def encode_delivery(to: Mapping[str, Place], sequences: Mapping[str, int] | None
     head: dict[str, object] = {"v": 1, "to": to}
     if sequences is not None:
         head["sequences"] = sequences
-    return _bytes(head)[:-1] + b',"alert":' + alert + b"}"
+    return json_bytes(head)[:-1] + b',"alert":' + alert + b"}"
 
 
 def decode_delivery(record: Record) -> Delivery:
@@ -86,8 +86,4 @@ def encode_undelivered(lost: Undelivered) -> bytes:
         "tries": item.tries,
         "alerts": list(item.message.alerts) if item.message else [],
     }
-    return _bytes(values)
-
-
-def _bytes(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return json_bytes(values)

@@ -19,6 +19,7 @@ from sekisho.settings import TopicSettings
 from sekisho.webhook_settings import Webhook
 from streams.broker import Broker, BrokerError, FencedError, Leadership, Partition, Reader, Send, Writer
 from streams.webhooks.couriers import Office
+from streams.webhooks.message import json_bytes
 from streams.webhooks.outbox import Outbox
 from streams.webhooks.records import ROUTER, Place, Routed, encode_delivery, encode_undelivered, subscriber_key
 
@@ -161,7 +162,7 @@ class Router:
                 alerts.append((record.value or b"", alert))
         to: list[dict[str, Place]] = [{} for _ in alerts]
         for webhook, wants in self.webhooks:
-            taken = [k for k, (_, alert) in enumerate(alerts) if wants.takes(alert)]
+            taken = wants.taken([alert for _, alert in alerts])
             for start in range(0, len(taken), webhook.batch):
                 batch = taken[start : start + webhook.batch]
                 for index, k in enumerate(batch):
@@ -187,10 +188,7 @@ class Router:
                 Send(self.topics.undelivered, 0, lost.subscriber.encode(), encode_undelivered(lost))
                 for lost in given_up
             ),
-            *(
-                Send(self.topics.webhooks, 0, subscriber_key(name), json.dumps(kept, separators=(",", ":")).encode())
-                for name, kept in outboxes
-            ),
+            *(Send(self.topics.webhooks, 0, subscriber_key(name), json_bytes(kept)) for name, kept in outboxes),
         ]
 
     def _note(self) -> Send:

@@ -125,5 +125,6 @@ def test_a_filter_takes_what_duckdb_takes(sql: str) -> None:
     database.executemany("INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     wanted = {row[0] for row in database.execute(f"SELECT payment_id FROM alerts WHERE {sql}").fetchall()}
     wants = AlertFilter(sql)
-    taken = {alert["payment_id"] for alert in alerts if wants.takes(json.loads(json.dumps(alert)))}
+    taken = {alerts[k]["payment_id"] for k in wants.taken(json.loads(json.dumps(alerts)))}
+    assert all(wants.taken([alert]) == [0] * (alert["payment_id"] in wanted) for alert in alerts)
     assert taken == wanted and 0 < len(taken) < len(alerts)
