@@ -19,6 +19,19 @@ _PATH = click.Path(path_type=Path)
 _SHARE = click.FloatRange(0, 1)
 
 
+class _Budget(click.IntRange):
+    """Alerts a day, as 200 or 200/day."""
+
+    name = "alerts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number; anything else is wrong usage."""
+        try:
+            return int(super().convert(str(value).removesuffix("/day"), param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is no number of alerts a day; write 200, or 0 for no budget", param, ctx)
+
+
 @click.command("backtest")
 @click.argument("current", type=_PATH)
 @click.argument("candidate", type=_PATH)
@@ -36,7 +49,7 @@ _SHARE = click.FloatRange(0, 1)
     help="From this age on an unlabelled payment is presumed good. [default: the pack's, else when 95 % are in]",
 )
 @click.option("--accept-cold", is_flag=True, help="Count payments with less history than their longest window, too.")
-@click.option("--budget", type=click.IntRange(0), default=100, show_default=True, help="Alerts a day; 0 for no budget.")
+@click.option("--budget", type=_Budget(0), default=100, show_default=True, help="Alerts a day; 0 for no budget.")
 @click.option(
     "--act-by",
     "act_by_us",

@@ -89,7 +89,7 @@ def _sides(result: Backtest, name: str, title: str, console: Console, at: int) -
     """The strategies beside each other; measures that no strategy has are left out."""
     rows = {row["strategy"]: row for row in result.tables[name].to_pylist()}
     table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column()
+    table.add_column(overflow="fold")  # Japanese has no spaces to break at
     for strategy in rows:
         table.add_column(_WORDS[strategy][at], justify="right")
     for column, *names, what in _LINES:

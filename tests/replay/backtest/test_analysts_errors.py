@@ -173,3 +173,11 @@ def test_a_field_that_the_log_does_not_have(packs, make_log, tmp_path, monkeypat
     assert found.exit_code == 0, found.output
     assert "has device_id, which only CANDIDATE reads" in " ".join(found.output.split())
     assert "has device_id, which only CANDIDATE reads" in page.read_text("utf-8")
+
+
+def test_a_budget_is_a_number_of_alerts_a_day(told):
+    """Any other is wrong usage, with what to write; 20/day is 20."""
+    assert "write 200, or 0 for no budget" in told("--budget", "many")
+    assert "write 200" in told("--budget", "-1/day")
+    (budget,) = (each for each in backtest_command.params if each.name == "budget")
+    assert budget.type.convert("20/day", budget, None) == budget.type.convert("20", budget, None) == 20
