@@ -14,7 +14,7 @@ from markupsafe import Markup
 from replay.pages.render import printable
 
 WIDTH = 440
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 30, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 30, 38
 _ROW = 34
 _GLYPH_PX = 7.5  # the width of a Latin letter of the plots' 12 px; a wide one has 12
 _SHAPES = ("recorded", "current", "candidate")
@@ -69,7 +69,7 @@ def lines(
         parts += [_line(_LEFT, y, WIDTH - _RIGHT, y, "grid"), _text(_LEFT - 6, y + 4, y_text(value), "end")]
     for value in x_ticks or _spread(low, high):
         x = at(value, 0)[0]
-        parts.append(_text(min(max(x, _LEFT + 6), WIDTH - _RIGHT - 12), height - _BOTTOM + 15, x_text(value), "middle"))
+        parts.append(_text(min(max(x, _LEFT + 6), WIDTH - _RIGHT - 12), height - _BOTTOM + 18, x_text(value), "middle"))
     parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, height - 4, x_title, "middle", "soft"))
     for each in series:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in each.points))
