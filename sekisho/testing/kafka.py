@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Any
 
@@ -70,6 +71,7 @@ def _fetch(pom: Path, folder: Path) -> None:
 
 # The heap that Kafka's own script gives it, all of it from the start.
 MEASURED = ("-Xmx1g", "-Xms1g", "-XX:+UseParallelGC")
+_PORTS = 15_000, 32_000
 
 
 @dataclass
@@ -252,15 +254,21 @@ def _hurry_as_we_do(pid: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Loopback ports that were free a moment ago, below those given to clients: none takes them later."""
+    found: dict[int, socket.socket] = {}
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(found) < count:
+            port, probe = SystemRandom().randrange(*_PORTS), socket.socket()
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                probe.close()
+            else:
+                found[port] = probe
+        return list(found)
     finally:
-        for each in sockets:
-            each.close()
+        for probe in found.values():
+            probe.close()
 
 
 def _find_pom() -> Path:
