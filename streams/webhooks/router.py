@@ -25,7 +25,7 @@ from streams.webhooks.records import ROUTER, Place, Routed, encode_delivery, enc
 
 WAITING, STANDING_BY, ROUTING = "waiting", "standing by", "routing"
 _AT_ONCE = 500
-_APART_S = 0.03  # from one transaction's begin to the next: what comes meanwhile shares one
+_APART_S = 0.03  # from one transaction to the next, each with a note: what comes meanwhile shares one
 _SAVE_EVERY_S = 0.1  # beside what is routed
 _SAVE_ALONE_S = 0.5  # in a transaction of its own, which costs the brokers as much as a batch of the lane
 _NOTE_EVERY_S = 5.0
@@ -63,7 +63,7 @@ class Router:
         self._leadership: Leadership | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
-        self._saved_s = self._noted_s = self._begun_s = 0.0
+        self._saved_s = self._noted_s = 0.0
         self._failures = 0
 
     def turn(self) -> None:
@@ -105,7 +105,7 @@ class Router:
         self.office.open([self._outbox(webhook, kept, end) for webhook, _ in self.webhooks])
         self._reader = self.broker.reader(self._positions())
         self.status.phase, self.status.sequences = ROUTING, self.routed.sequences
-        self._saved_s = self._noted_s = self._begun_s = 0.0
+        self._saved_s = self._noted_s = 0.0
 
     def _positions(self) -> dict[Partition, int | None]:
         """Where to read the alerts on. What retention has removed meanwhile is told, and passed over."""
@@ -138,7 +138,7 @@ class Router:
         return Outbox(webhook, end) if raw is None else Outbox.from_json(webhook, json.loads(raw))
 
     def _route(self, reader: Reader, writer: Writer) -> None:
-        if (early_s := self._begun_s + _APART_S - self.broker.now()) > 0:
+        if (early_s := self._noted_s + _APART_S - self.broker.now()) > 0:
             self.broker.wait(min(early_s, _APART_S))
         records = reader.poll(_AT_ONCE, 0.02).messages
         now = self.broker.now()
@@ -147,7 +147,7 @@ class Router:
             self._saved_s = now
             sends += self._saves()
         if sends or (now - self._noted_s >= _NOTE_EVERY_S and records):
-            self._noted_s = self._begun_s = now
+            self._noted_s = now
             self._commit(writer, [*sends, self._note()])
             self.broker.note_positions({(self.topics.alerts, k): at for k, at in self.routed.positions.items()})
 
